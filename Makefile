@@ -1,0 +1,110 @@
+# Everything here works on a fresh clone with Go and make; what else it needs, it builds into .tools/.
+.NOTPARALLEL:
+.SUFFIXES:
+
+NAME := otelcol-smtpfailure
+BINARY := bin/$(NAME)
+TOOLS := builder golangci-lint mdatagen
+MODULES := . internal/tools test/e2e
+SOURCES := $(shell find receiver internal -path internal/tools -prune -o -name '*.go' ! -name '*_test.go' -print)
+
+# Packagers that build outside of a git checkout say which release they build.
+VERSION ?= $(shell scripts/version.sh)
+# How long `make fuzz` stays with each target.
+FUZZTIME ?= 10s
+
+# A go.work of the developer's would put other versions in place of the ones that are pinned here.
+export GOWORK := off
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: $(BINARY) ## Build the collector distribution, bin/otelcol-smtpfailure
+
+.PHONY: run
+run: build ## Build, then start the collector with the quickstart configuration
+	@printf '\nOnce the collector is ready, send it a failure report from another terminal (Ctrl-C stops it):\n\n'
+	@grep '^curl' examples/quickstart/send.sh
+	@echo
+	@exec $(BINARY) --config examples/quickstart/config.yaml
+
+.PHONY: test
+test: ## Run the tests, with the race detector where there is a C compiler, and print the coverage
+	@scripts/test.sh
+
+.PHONY: e2e
+e2e: build ## Run the tests of the built distribution
+	cd test/e2e && go test -count=1 ./...
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (10s)
+	@for package in $$(go list ./...); do \
+		listed=$$(go test -list '^Fuzz' "$$package") || { echo "$$listed"; exit 1; }; \
+		for target in $$(echo "$$listed" | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
+		done; \
+	done
+
+.PHONY: lint
+lint: .tools/golangci-lint ## Check formatting, go.mod files, vet and linters
+	@for module in $(MODULES); do \
+		(cd $$module && echo "go.mod of $$module" && go mod tidy -diff && go mod verify) || exit 1; \
+	done
+	@for module in . test/e2e; do \
+		(cd $$module && echo "Go code of $$module" && go vet ./... && $(CURDIR)/.tools/golangci-lint run ./...) || exit 1; \
+	done
+
+.PHONY: fmt
+fmt: .tools/golangci-lint ## Format the Go code and tidy the go.mod files
+	.tools/golangci-lint fmt internal receiver test
+	@for module in $(MODULES); do (cd $$module && go mod tidy) || exit 1; done
+
+.PHONY: generate
+generate: .tools/mdatagen .tools/golangci-lint ## Make code and documentation.md from metadata.yaml
+	find receiver -name 'generated_*' -type f -exec rm -f {} +
+	cd receiver/smtpfailurereceiver && $(CURDIR)/.tools/mdatagen metadata.yaml
+	.tools/golangci-lint fmt $$(find receiver -name 'generated_*.go')
+
+.PHONY: generate-check
+generate-check: .tools/mdatagen .tools/golangci-lint ## Check that what is generated is up to date
+	@MAKE='$(MAKE)' scripts/generate-check.sh
+
+.PHONY: check
+check: lint generate-check test build e2e ## Everything that CI runs
+
+.PHONY: clean
+clean: ## Remove all that was built
+	rm -rf .tools bin build coverage.out
+
+$(BINARY): builder-config.yaml go.mod go.sum build/version .tools/builder $(SOURCES)
+	@echo "Building $@ $$(cat build/version). The first build compiles the whole collector and takes minutes, later ones seconds."
+	@# ocb takes what its manifest says from the environment too.
+	@env dist.version="$$(cat build/version)" .tools/builder --config builder-config.yaml --skip-compilation --skip-strict-versioning=false
+	@# Compiled here and not by ocb, which is silent until it is done. What Go knows of the checkout is left
+	@# out for the same bytes everywhere; the version names the commit.
+	@cd build && CGO_ENABLED=0 go build $$([ ! -t 2 ] || echo -v) -trimpath -buildvcs=false -ldflags '-s -w' -o ../$@ .
+	@echo "Built $@ $$(cat build/version)."
+
+# Written only when it differs, so that the binary is linked again only when its version changes.
+build/version: FORCE
+	@mkdir -p build
+	@version='$(VERSION)'; [ "$$(cat $@ 2>/dev/null)" = "$$version" ] || echo "$$version" > $@
+
+.tools/builder: PACKAGE := go.opentelemetry.io/collector/cmd/builder
+.tools/mdatagen: PACKAGE := go.opentelemetry.io/collector/cmd/mdatagen
+.tools/golangci-lint: PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(TOOLS:%=.tools/%): internal/tools/go.mod internal/tools/go.sum
+	@echo "Building $@; the first time takes up to a few minutes."
+	@cd internal/tools && CGO_ENABLED=0 go build -trimpath -o ../../$@ $(PACKAGE)
+	@touch $@
+
+.PHONY: FORCE
+FORCE:

@@ -1,0 +1,42 @@
+#!/bin/sh
+# Runs the tests of the root module and holds the coverage of what was written by hand to a floor.
+set -eu
+cd "$(dirname "$0")/.."
+
+floor=90
+profile=coverage.out
+
+# Go turns cgo off by itself where it finds no C compiler, and the race detector needs cgo.
+if [ "$(go env CGO_ENABLED)" = 1 ]; then
+	echo "Testing with the race detector."
+	race=-race
+else
+	echo "Testing without the race detector, which needs cgo and a C compiler."
+	race=
+fi
+
+# A package counts as covered whoever runs it: much of internal/ is best tested through the receiver.
+go test $race -covermode=atomic -coverpkg=./... -coverprofile="$profile" ./...
+
+# Each test binary lists every block, so a block counts once and is covered if any of them ran it.
+awk -v floor="$floor" '
+	FNR == 1 || /\/internal\/metadata/ || $1 ~ /\/generated_[^\/]*$/ { next }
+	{ statements[$1] = $2; if ($3 > 0) ran[$1] = 1 }
+	END {
+		for (block in statements) {
+			package = block
+			sub(/\/[^\/]*$/, "", package)
+			all[package] += statements[block]
+			total += statements[block]
+			if (block in ran) { covered[package] += statements[block]; hits += statements[block] }
+		}
+		if (!total) { print "There is no statement to cover."; exit 1 }
+		print "\nCoverage of statements, without generated code:"
+		fflush()
+		for (package in all)
+			printf "%6.1f %%  %s\n", 100 * covered[package] / all[package], package | "sort -k 3"
+		close("sort -k 3")
+		printf "%6.1f %%  total, of at least %d %%\n", 100 * hits / total, floor
+		exit (100 * hits < floor * total)
+	}
+' "$profile"
