@@ -1,0 +1,185 @@
+// Package counter keeps monotonic sums by attribute set: how many there are at most, what becomes of those past the limit, when each
+// began, which have gone stale, and what the receiving side has taken of each.
+//
+// A sum is state that is reported, never an event that is sent, so neither the order of events nor their timestamps, nor a report
+// that fails, can change what it adds up to. The package does no I/O and starts no goroutine; what the attributes are and how a
+// report travels is left to the caller.
+package counter
+
+import (
+	"sync"
+	"time"
+)
+
+// Step is the least time between two collections of a set. Backends keep milliseconds and drop a point whose time does not advance,
+// so a clock that stands still or is set back must not show in the points.
+const Step = time.Millisecond
+
+// Temporality says what a point's value covers (OpenTelemetry metrics data model, "Temporality").
+type Temporality int
+
+const (
+	// Cumulative points carry the total since the series began.
+	Cumulative Temporality = iota
+	// Delta points carry what came since the last point that was taken.
+	Delta
+)
+
+// Key identifies a series. Equal keys are one series.
+type Key[K any] interface {
+	comparable
+	// Clone returns an equal key that shares no memory with the text a report came in, because a series outlives the report.
+	Clone() K
+}
+
+// Options bound a set of sums.
+type Options struct {
+	// Temporality of the points.
+	Temporality Temporality
+	// Limit is the number of series with attributes of their own, at least 1. What comes past it adds up in one more, the overflow series.
+	Limit int
+	// MaxStale is how long a series that is not counted is kept. Zero keeps it forever.
+	MaxStale time.Duration
+}
+
+// Sums is a bounded set of monotonic sums, one for each key. It is safe for concurrent use.
+type Sums[K Key[K]] struct {
+	options Options
+
+	mu       sync.Mutex
+	byKey    map[K]*series[K]
+	overflow *series[K]
+	all      []*series[K] // in order of creation, the overflow series among them
+	// collected is the time of the last collection, which is when a series that is not there yet was certainly zero.
+	collected time.Time
+	// taken is the time of the last collection that was taken.
+	taken time.Time
+}
+
+// series is one sum. All but key, start and overflow is guarded by Sums.mu.
+type series[K Key[K]] struct {
+	key      K
+	overflow bool
+	start    time.Time
+
+	value   int64
+	counted time.Time // when it was last counted
+	// zeroed is when its zero was first reported, zeroTaken whether that was taken.
+	zeroed    time.Time
+	zeroTaken bool
+	// taken is the value that was last taken.
+	taken int64
+	gone  bool
+}
+
+// New returns an empty set that begins to count at now.
+func New[K Key[K]](options Options, now time.Time) *Sums[K] {
+	return &Sums[K]{
+		options:   options,
+		byKey:     make(map[K]*series[K]),
+		collected: now.Round(0),
+		taken:     now.Round(0),
+	}
+}
+
+// Add counts one event of the key at now. It reports whether the event went to the overflow series.
+func (s *Sums[K]) Add(key K, now time.Time) (overflowed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	one := s.find(key)
+	one.value++
+	one.counted = now
+	return one.overflow
+}
+
+// find returns the key's series, a new one while there is room, else the overflow series.
+func (s *Sums[K]) find(key K) *series[K] {
+	if one, ok := s.byKey[key]; ok {
+		return one
+	}
+	if len(s.byKey) < s.options.Limit {
+		one := &series[K]{key: key.Clone(), start: s.collected}
+		s.byKey[one.key] = one
+		s.all = append(s.all, one)
+		return one
+	}
+	if s.overflow == nil {
+		s.overflow = &series[K]{overflow: true, start: s.collected}
+		s.all = append(s.all, s.overflow)
+	}
+	return s.overflow
+}
+
+// Len returns the number of series held, the overflow series included: at most Options.Limit + 1.
+func (s *Sums[K]) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.all)
+}
+
+// Untaken reports whether anything was counted that no taken report has shown yet.
+func (s *Sums[K]) Untaken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.all {
+		if one.value != one.taken {
+			return true
+		}
+	}
+	return false
+}
+
+// Collect returns a report of all series at now, or Step after the last collection if the clock has not moved on since.
+//
+// Cumulative: a series' first point is a zero, and its count follows with the next collection, so that a reader that looks at
+// differences sees the first event too. The zero is repeated, with its own time, until a report with it was taken.
+// A series that is stale, and whose total was taken, gets a last point without a value.
+//
+// Delta: a point for each series that was counted since the last report that was taken.
+//
+// Nothing is given up until Report.Taken is called; a report that was refused is simply followed by the next.
+func (s *Sums[K]) Collect(now time.Time) *Report[K] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	// Without its monotonic reading, because what must advance is the time that the points carry.
+	at := now.Round(0)
+	if earliest := s.collected.Add(Step); at.Before(earliest) {
+		at = earliest
+	}
+	s.collected = at
+
+	r := &Report[K]{sums: s, Time: at, since: s.taken, readings: make([]reading[K], 0, len(s.all))}
+	for _, one := range s.all {
+		stale := s.options.MaxStale > 0 && one.value == one.taken && now.Sub(one.counted) >= s.options.MaxStale
+		entry := reading[K]{series: one, value: one.value, taken: one.taken, stale: stale}
+		if s.options.Temporality == Cumulative {
+			entry.fresh = one.zeroed.IsZero()
+			if entry.fresh {
+				one.zeroed = at
+			}
+			entry.withZero = !one.zeroTaken
+			entry.zeroed = one.zeroed
+		}
+		r.readings = append(r.readings, entry)
+	}
+	return r
+}
+
+// forget drops the series that are gone. Their places are cleared so that the array behind the slice does not keep them alive.
+func (s *Sums[K]) forget() {
+	kept := s.all[:0]
+	for _, one := range s.all {
+		switch {
+		case !one.gone:
+			kept = append(kept, one)
+		case one.overflow:
+			s.overflow = nil
+		default:
+			delete(s.byKey, one.key)
+		}
+	}
+	clear(s.all[len(kept):])
+	s.all = kept
+}

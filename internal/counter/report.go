@@ -1,0 +1,115 @@
+package counter
+
+import (
+	"iter"
+	"time"
+)
+
+// Report is what a set of sums stood at when it was collected. It does not change afterwards.
+type Report[K Key[K]] struct {
+	// Time of the collection. It is later than that of every earlier collection of the same set.
+	Time time.Time
+
+	sums     *Sums[K]
+	since    time.Time
+	readings []reading[K]
+}
+
+// reading is one series as it stood.
+type reading[K Key[K]] struct {
+	series *series[K]
+	value  int64
+	taken  int64
+	zeroed time.Time
+	// fresh: nothing but the zero is due yet. withZero: no report with the zero was taken yet.
+	fresh, withZero, stale bool
+}
+
+// Point is one data point of a sum.
+type Point[K Key[K]] struct {
+	// Key of the series; the zero value in the overflow series.
+	Key      K
+	Overflow bool
+	// Start of the time that Value covers, and its end. Start is before Time.
+	Start, Time time.Time
+	Value       int64
+	// Ended says that the series is forgotten and that the point carries no value.
+	Ended bool
+}
+
+// Points yields the report's points: those of one series one after the other, in order of time, the series in order of their creation.
+func (r *Report[K]) Points() iter.Seq[Point[K]] {
+	if r.sums.options.Temporality == Delta {
+		return r.deltas
+	}
+	return r.totals
+}
+
+func (r *Report[K]) totals(yield func(Point[K]) bool) {
+	for i := range r.readings {
+		entry := &r.readings[i]
+		point := Point[K]{Key: entry.series.key, Overflow: entry.series.overflow, Start: entry.series.start}
+		if entry.withZero {
+			point.Time = entry.zeroed
+			if !yield(point) {
+				return
+			}
+		}
+		if entry.fresh {
+			continue
+		}
+		point.Time, point.Value, point.Ended = r.Time, entry.value, entry.stale
+		if point.Ended {
+			point.Value = 0
+		}
+		if !yield(point) {
+			return
+		}
+	}
+}
+
+func (r *Report[K]) deltas(yield func(Point[K]) bool) {
+	for i := range r.readings {
+		entry := &r.readings[i]
+		if entry.value == entry.taken {
+			continue
+		}
+		point := Point[K]{
+			Key: entry.series.key, Overflow: entry.series.overflow,
+			Start: r.since, Time: r.Time, Value: entry.value - entry.taken,
+		}
+		if entry.series.start.After(point.Start) {
+			point.Start = entry.series.start
+		}
+		if !yield(point) {
+			return
+		}
+	}
+}
+
+// Taken records that the receiving side has the report: deltas begin anew after it, zeros are not repeated, and a series whose end
+// was reported is forgotten unless it was counted meanwhile. Reports are taken in the order in which they were collected;
+// a report that was refused is not taken at all.
+func (r *Report[K]) Taken() {
+	s := r.sums
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	s.taken = r.Time
+	ended := false
+	for i := range r.readings {
+		entry := &r.readings[i]
+		one := entry.series
+		one.zeroTaken = one.zeroTaken || entry.withZero
+		if !entry.fresh {
+			one.taken = entry.value
+		}
+		if entry.stale && one.value == entry.value {
+			one.gone = true
+			ended = true
+		}
+	}
+	if ended {
+		s.forget()
+	}
+}
