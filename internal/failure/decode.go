@@ -1,0 +1,265 @@
+package failure
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
+)
+
+// Bounds of a report. The senders' own have eleven variables with short names, and the tags.
+const (
+	// MaxVariables is the number of name-value pairs that a report may have. Every element of an array is one.
+	MaxVariables = 256
+	// MaxNameLength is the number of bytes that the name of a variable may have, with the keys of the arrays it stands in.
+	MaxNameLength = 1024
+)
+
+// Errors of a body that is no failure report. None of their texts holds anything of the body, so that they are fit to be sent back and logged.
+var (
+	ErrTooManyVariables = fmt.Errorf("more than %d variables", MaxVariables)
+	ErrNameTooLong      = fmt.Errorf("a variable's name is longer than %d bytes", MaxNameLength)
+	ErrNoID             = errors.New("no id: a failure report names the message that failed")
+	ErrOtherType        = errors.New("type is not failure: this is a report of another webhook")
+)
+
+// typeFailure is the only type of webhook that is a failure report.
+const typeFailure = "failure"
+
+// Decoder reads reports. The zero value is ready to use.
+type Decoder struct {
+	// Location is the time zone of the variable timestamp, which names none; nil means UTC.
+	Location *time.Location
+}
+
+// leaf is one value of a body with its place in it.
+type leaf struct {
+	// base is the variable's own name, name the flat one: parameters[k] has base "parameters" and name "parameters.k".
+	base, name string
+	value      string
+	// list says that the value is one of several: interests[]=, or an element of a JSON array.
+	list bool
+}
+
+// leaves are the values of a body in the order of arrival.
+type leaves []leaf
+
+func (ls *leaves) add(l leaf) error {
+	if len(*ls) == MaxVariables {
+		return ErrTooManyVariables
+	}
+	if len(l.name) > MaxNameLength {
+		return ErrNameTooLong
+	}
+	if *ls == nil {
+		*ls = make(leaves, 0, 16)
+	}
+	*ls = append(*ls, l)
+	return nil
+}
+
+// report makes a report of the values of a body.
+func (d *Decoder) report(all leaves) (Report, error) {
+	var r Report
+	r.Tags = tags(all)
+	for _, v := range variables(all) {
+		d.set(&r, v)
+	}
+	// A type that is an array is no type either.
+	if kind := r.sent[sentType]; kind != "" && r.Type != typeFailure {
+		return Report{}, ErrOtherType
+	}
+	if r.ID == "" {
+		return Report{}, ErrNoID
+	}
+	return r, nil
+}
+
+// tags adds up the tags of a body, however it spells them. A lone scalar is a list in the manner of the sender's log files.
+func tags(all leaves) []string {
+	var found []string
+	count, scalar := 0, false
+	for i := range all {
+		l := &all[i]
+		if l.base != "tags" {
+			continue
+		}
+		count++
+		scalar = !l.list && l.name == l.base
+		if l.value != "" {
+			found = append(found, l.value)
+		}
+	}
+	if count != 1 || !scalar || len(found) == 0 {
+		return found
+	}
+	var split []string
+	for tag := range strings.SplitSeq(found[0], ";") {
+		if tag = strings.TrimSpace(tag); tag != "" {
+			split = append(split, tag)
+		}
+	}
+	return split
+}
+
+// variables folds the values of a body, other than tags, into one variable for each name. Of a repeated scalar the last one counts, the
+// elements of an array add up, and where a name is both, what came last decides which it is. Empty ones are left out.
+func variables(all leaves) []Variable {
+	vars := make([]Variable, 0, len(all))
+	for i := range all {
+		l := &all[i]
+		if l.base == "tags" || l.name == "" {
+			continue
+		}
+		at := slices.IndexFunc(vars, func(v Variable) bool { return v.Name == l.name })
+		if at < 0 {
+			at = len(vars)
+			vars = append(vars, Variable{Name: l.name})
+		}
+		v := &vars[at]
+		switch {
+		case !l.list:
+			v.Value, v.List = l.value, nil
+		case l.value != "":
+			v.Value, v.List = "", append(v.List, l.value)
+		}
+	}
+	return slices.DeleteFunc(vars, func(v Variable) bool { return v.Value == "" && v.List == nil })
+}
+
+// set puts a variable where it belongs in the report.
+func (d *Decoder) set(r *Report, v Variable) {
+	index, known := sentIndex(v.Name)
+	if !known {
+		r.Others = append(r.Others, v)
+		return
+	}
+
+	if v.List != nil {
+		// What should be one value and is several is kept as it came, but still tells this report from others.
+		r.sent[index] = strings.Join(v.List, "\x00")
+		r.unreadable(v, index)
+		return
+	}
+	r.sent[index] = v.Value
+
+	ok := true
+	switch index {
+	case sentType:
+		r.Type = v.Value
+	case sentID:
+		r.ID = v.Value
+	case sentRecipient:
+		r.Recipient = v.Value
+	case sentAction:
+		r.Action = v.Value
+	case sentState:
+		r.State = v.Value
+	case sentDescription:
+		r.Description = v.Value
+	case sentCode:
+		r.Code, ok = smtpstatus.ParseCode(v.Value)
+	case sentExtended:
+		r.Extended, ok = smtpstatus.ParseEnhanced(v.Value)
+	case sentTime:
+		var at time.Time
+		if at, ok = parseTime(v.Value); ok {
+			r.FailedAt = at
+		}
+	case sentTimestamp:
+		var at time.Time
+		// Whichever comes first, time wins.
+		if at, ok = d.parseTimestamp(v.Value); ok && r.FailedAt.IsZero() {
+			r.FailedAt = at
+		}
+	}
+	if !ok {
+		r.unreadable(v, index)
+	}
+}
+
+// unreadable keeps a variable that has a field of its own but does not fit it.
+func (r *Report) unreadable(v Variable, index int) {
+	r.Others = append(r.Others, v)
+	switch index {
+	case sentCode, sentExtended, sentTime, sentTimestamp:
+		r.Anomalies = append(r.Anomalies, v.Name)
+	}
+}
+
+func sentIndex(name string) (index int, known bool) {
+	switch name {
+	case "type":
+		return sentType, true
+	case "id":
+		return sentID, true
+	case "recipient":
+		return sentRecipient, true
+	case "time":
+		return sentTime, true
+	case "timestamp":
+		return sentTimestamp, true
+	case "action":
+		return sentAction, true
+	case "state":
+		return sentState, true
+	case "code":
+		return sentCode, true
+	case "extended":
+		return sentExtended, true
+	case "description":
+		return sentDescription, true
+	}
+	return 0, false
+}
+
+// parseTime reads Unix seconds. Zero is what an unset time looks like, and past 2262 nanoseconds overflow (a time in milliseconds does).
+func parseTime(s string) (time.Time, bool) {
+	seconds, err := strconv.ParseUint(s, 10, 63)
+	if err != nil || seconds == 0 || seconds >= math.MaxInt64/uint64(time.Second) {
+		return time.Time{}, false
+	}
+	return time.Unix(int64(seconds), 0).UTC(), true
+}
+
+// parseTimestamp reads YYYY-MM-DD HH:MM:SS in the decoder's time zone.
+func (d *Decoder) parseTimestamp(s string) (time.Time, bool) {
+	location := d.Location
+	if location == nil {
+		location = time.UTC
+	}
+	// The length keeps out fractions of a second, which time.Parse takes where the layout has none.
+	at, err := time.ParseInLocation(time.DateTime, s, location)
+	if err != nil || len(s) != len(time.DateTime) {
+		return time.Time{}, false
+	}
+	if unix := at.Unix(); unix <= 0 || unix >= math.MaxInt64/int64(time.Second) {
+		return time.Time{}, false
+	}
+	return at.UTC(), true
+}
+
+// validText returns s with every byte that is not part of valid UTF-8 read as Latin-1.
+func validText(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	var b strings.Builder
+	b.Grow(len(s) + len(s)/8)
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
+		if r == utf8.RuneError && size == 1 {
+			b.WriteRune(rune(s[0]))
+		} else {
+			b.WriteString(s[:size])
+		}
+		s = s[size:]
+	}
+	return b.String()
+}

@@ -1,0 +1,46 @@
+package failure
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+)
+
+// Identity tells two reports apart, and one report from its repeats. It is 16 bytes of SHA-256, so that two different reports
+// share one with a chance that can be neglected even among billions.
+type Identity [16]byte
+
+// String returns the identity as 32 lower-case hexadecimal digits.
+func (id Identity) String() string {
+	return hex.EncodeToString(id[:])
+}
+
+// identityVersion is hashed first, so that what is hashed can change without an old identity ever meaning a new report.
+const identityVersion = "smtp_failure/1"
+
+// Identity returns the report's identity for the account that sent it, which is empty when no account was verified.
+//
+// It is made of what a sender repeats when it tries again: account, type, id, recipient, time (else timestamp), action, state, code,
+// extended and description. Values count as sent. Not of the order of the tags or of other variables, and not of the encoding:
+// a report has one identity as a form and as JSON. Without a time it stands for the same failure however often it is sent.
+func (r *Report) Identity(account string) Identity {
+	when := r.sent[sentTime]
+	if when == "" && r.sent[sentTimestamp] != "" {
+		// The prefix keeps a timestamp from ever being taken for a time.
+		when = "timestamp " + r.sent[sentTimestamp]
+	}
+
+	var length [binary.MaxVarintLen64]byte
+	buffer := make([]byte, 0, 512)
+	for _, field := range [...]string{
+		identityVersion, account, r.sent[sentType], r.sent[sentID], r.sent[sentRecipient], when,
+		r.sent[sentAction], r.sent[sentState], r.sent[sentCode], r.sent[sentExtended], r.sent[sentDescription],
+	} {
+		// The length goes before the text, so that no text can be moved from one field to the next.
+		n := binary.PutUvarint(length[:], uint64(len(field)))
+		buffer = append(buffer, length[:n]...)
+		buffer = append(buffer, field...)
+	}
+	sum := sha256.Sum256(buffer)
+	return Identity(sum[:len(Identity{})])
+}
