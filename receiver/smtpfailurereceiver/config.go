@@ -1,0 +1,240 @@
+package smtpfailurereceiver
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+	_ "time/tzdata" // so that timezone works where the system has no time zone database
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/config/confighttp"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
+)
+
+const (
+	defaultEndpoint           = "localhost:8550"
+	defaultMaxRequestBodySize = 256 << 10
+	// A sender that needs longer than this for a few hundred bytes will not finish.
+	defaultReadTimeout       = 30 * time.Second
+	defaultReadHeaderTimeout = 10 * time.Second
+	defaultInterval          = 10 * time.Second
+	defaultCardinalityLimit  = 2000
+	defaultMaxStale          = 24 * time.Hour
+	defaultPath              = "/failures"
+	defaultServiceName       = "smtp_failure"
+	minInterval              = 10 * time.Millisecond
+
+	temporalityCumulative = "cumulative"
+	temporalityDelta      = "delta"
+
+	attributeServiceName       = "service.name"
+	attributeServiceInstanceID = "service.instance.id"
+)
+
+// Config is the configuration of one smtp_failure receiver.
+type Config struct {
+	// HTTP is the server. Its endpoint is localhost:8550, its max_request_body_size 262144 bytes and its read_timeout 30s unless set.
+	HTTP confighttp.ServerConfig `mapstructure:"http"`
+	// Path is the URL path that takes reports, with a leading slash and no dots or doubled slashes. Default /failures.
+	Path string `mapstructure:"path"`
+	// Timezone is the IANA name of the time zone of the variable timestamp, used where time is absent. Default UTC.
+	Timezone string `mapstructure:"timezone"`
+	// ResourceAttributes are set on all that is emitted: strings, numbers or booleans. service.name defaults to smtp_failure.
+	ResourceAttributes map[string]any `mapstructure:"resource_attributes"`
+	// Tags says which tags may become metric attributes.
+	Tags TagsConfig `mapstructure:"tags"`
+	// Aggregation is how the counters are kept and sent.
+	Aggregation AggregationConfig `mapstructure:"aggregation"`
+	// Metrics are the settings of each metric: enabled, and attributes.
+	Metrics metadata.MetricsConfig `mapstructure:"metrics"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+// TagsConfig chooses tags by glob patterns in the syntax of path.Match, in which * takes a slash too. Upper and lower case differ.
+type TagsConfig struct {
+	// Include: a tag has to match one of these. Default ["*"].
+	Include []string `mapstructure:"include"`
+	// Exclude: a tag must match none of these. Default none.
+	Exclude []string `mapstructure:"exclude"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+// AggregationConfig bounds the counters and says how they are sent.
+type AggregationConfig struct {
+	// Interval between two reports of the counters, at least 10ms. Default 10s.
+	Interval time.Duration `mapstructure:"interval"`
+	// Temporality is cumulative (default) or delta.
+	Temporality string `mapstructure:"temporality"`
+	// CardinalityLimit is the number of series of each metric, at least 1. Further series add up in one more. Default 2000.
+	CardinalityLimit int `mapstructure:"cardinality_limit"`
+	// MaxStale is how long a series that is not counted is kept; 0 keeps it forever. Default 24h.
+	MaxStale time.Duration `mapstructure:"max_stale"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+func createDefaultConfig() component.Config {
+	http := confighttp.NewDefaultServerConfig()
+	http.NetAddr.Endpoint = defaultEndpoint
+	http.MaxRequestBodySize = defaultMaxRequestBodySize
+	http.ReadTimeout = defaultReadTimeout
+	http.ReadHeaderTimeout = defaultReadHeaderTimeout
+
+	return &Config{
+		HTTP:     http,
+		Path:     defaultPath,
+		Timezone: "UTC",
+		Tags:     TagsConfig{Include: []string{"*"}},
+		Aggregation: AggregationConfig{
+			Interval:         defaultInterval,
+			Temporality:      temporalityCumulative,
+			CardinalityLimit: defaultCardinalityLimit,
+			MaxStale:         defaultMaxStale,
+		},
+		Metrics: metadata.DefaultMetricsConfig(),
+	}
+}
+
+// Validate returns an error for every value that cannot work, each with the key and what it takes.
+func (c *Config) Validate() error {
+	return errors.Join(
+		c.validateHTTP(),
+		c.validatePath(),
+		c.validateTimezone(),
+		c.validateResourceAttributes(),
+		c.Tags.validate(),
+		c.Aggregation.validate(),
+		c.validateMetrics(),
+	)
+}
+
+func (c *Config) validateHTTP() error {
+	var errs []error
+	if c.HTTP.NetAddr.Endpoint == "" {
+		errs = append(errs, errors.New("http::endpoint: is empty; it takes an address to listen on, such as localhost:8550"))
+	}
+	if c.HTTP.MaxRequestBodySize <= 0 {
+		errs = append(errs, fmt.Errorf("http::max_request_body_size: %d; it takes a number of bytes greater than 0", c.HTTP.MaxRequestBodySize))
+	}
+	for _, timeout := range []struct {
+		key   string
+		value time.Duration
+	}{
+		{"read_timeout", c.HTTP.ReadTimeout},
+		{"read_header_timeout", c.HTTP.ReadHeaderTimeout},
+		{"write_timeout", c.HTTP.WriteTimeout},
+		{"idle_timeout", c.HTTP.IdleTimeout},
+	} {
+		if timeout.value < 0 {
+			errs = append(errs, fmt.Errorf("http::%s: %s; it takes a duration of 0 or more", timeout.key, timeout.value))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) validatePath() error {
+	// A path that is not clean, or has a query, could never be asked for: every request would be a 404.
+	if !strings.HasPrefix(c.Path, "/") || path.Clean(c.Path) != c.Path || strings.ContainsAny(c.Path, "?#") {
+		return fmt.Errorf("path: %q; it takes a URL path with a leading slash, and without a trailing one, dots, doubled slashes, query or fragment, such as %s", c.Path, defaultPath)
+	}
+	return nil
+}
+
+func (c *Config) validateTimezone() error {
+	if _, err := c.location(); err != nil {
+		return fmt.Errorf("timezone: %q; it takes UTC or an IANA time zone name such as Europe/Amsterdam", c.Timezone)
+	}
+	return nil
+}
+
+func (c *Config) location() (*time.Location, error) {
+	if c.Timezone == "" || c.Timezone == "Local" {
+		// The time zone of the machine is not the sender's.
+		return nil, errors.New("not the name of a time zone")
+	}
+	return time.LoadLocation(c.Timezone)
+}
+
+func (c *Config) validateResourceAttributes() error {
+	var errs []error
+	for name, value := range c.ResourceAttributes {
+		if name == "" {
+			errs = append(errs, errors.New("resource_attributes: a name is empty"))
+		}
+		switch value := value.(type) {
+		case string:
+			if value == "" && (name == attributeServiceName || name == attributeServiceInstanceID) {
+				errs = append(errs, fmt.Errorf("resource_attributes::%s: is empty; leave the key out for its default", name))
+			}
+		case bool, int, int64, float64:
+		default:
+			errs = append(errs, fmt.Errorf("resource_attributes::%s: is a %T; it takes a string, a number or a boolean", name, value))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *TagsConfig) validate() error {
+	var errs []error
+	for _, list := range []struct {
+		key      string
+		patterns []string
+	}{{"include", c.Include}, {"exclude", c.Exclude}} {
+		for _, pattern := range list.patterns {
+			if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
+				errs = append(errs, fmt.Errorf(`tags::%s: %q; it takes glob patterns made of text, *, ?, [a-z] and \ before a character that is meant literally`, list.key, pattern))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *AggregationConfig) validate() error {
+	var errs []error
+	if c.Interval < minInterval {
+		errs = append(errs, fmt.Errorf("aggregation::interval: %s; it takes a duration of at least %s", c.Interval, minInterval))
+	}
+	if _, err := c.temporality(); err != nil {
+		errs = append(errs, err)
+	}
+	if c.CardinalityLimit < 1 {
+		errs = append(errs, fmt.Errorf("aggregation::cardinality_limit: %d; it takes a number of series of at least 1", c.CardinalityLimit))
+	}
+	if c.MaxStale < 0 {
+		errs = append(errs, fmt.Errorf("aggregation::max_stale: %s; it takes a duration, or 0 for never", c.MaxStale))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *AggregationConfig) temporality() (counter.Temporality, error) {
+	switch c.Temporality {
+	case temporalityCumulative:
+		return counter.Cumulative, nil
+	case temporalityDelta:
+		return counter.Delta, nil
+	}
+	return 0, fmt.Errorf("aggregation::temporality: %q; it takes %s or %s", c.Temporality, temporalityCumulative, temporalityDelta)
+}
+
+// validateMetrics refuses the generated key that a counter cannot follow: attributes that are left out can only be added up.
+func (c *Config) validateMetrics() error {
+	var errs []error
+	for _, metric := range []struct{ name, strategy string }{
+		{metadata.MetricsInfo.EmailDeliveryFailures.Name, c.Metrics.EmailDeliveryFailures.AggregationStrategy},
+		{metadata.MetricsInfo.EmailDeliveryFailuresByTag.Name, c.Metrics.EmailDeliveryFailuresByTag.AggregationStrategy},
+	} {
+		if metric.strategy != metadata.AggregationStrategySum {
+			errs = append(errs, fmt.Errorf("metrics::%s::aggregation_strategy: %q; it takes %s", metric.name, metric.strategy, metadata.AggregationStrategySum))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,265 @@
+package smtpfailurereceiver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"sync"
+
+	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.uber.org/zap"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
+)
+
+// answer is one way in which a request can end: what the sender is told, and under which name it is counted.
+type answer struct {
+	outcome string
+	status  int
+	text    string
+}
+
+// The answers. Every request ends in exactly one of them.
+var (
+	answerAccepted         = &answer{"accepted", http.StatusOK, ""}
+	answerInvalid          = &answer{"invalid", http.StatusBadRequest, "the body cannot be read"}
+	answerIncomplete       = &answer{"incomplete", http.StatusBadRequest, "the body ended early or came too slowly"}
+	answerOtherWebhook     = &answer{"other_webhook", http.StatusBadRequest, failure.ErrOtherType.Error()}
+	answerRefused          = &answer{"refused", http.StatusBadRequest, "a pipeline refused the report for good"}
+	answerUnauthorized     = &answer{"unauthorized", http.StatusUnauthorized, "unauthorized"}
+	answerNotFound         = &answer{"not_found", http.StatusNotFound, "not found"}
+	answerMethodNotAllowed = &answer{"method_not_allowed", http.StatusMethodNotAllowed, "send reports with POST"}
+	answerTooLarge         = &answer{"too_large", http.StatusRequestEntityTooLarge, "the body is larger than max_request_body_size allows"}
+	answerUnsupported      = &answer{"unsupported_media_type", http.StatusUnsupportedMediaType, "send a form (application/x-www-form-urlencoded) or JSON (application/json), compressed in a way that compression_algorithms allows or not at all"}
+	answerPanic            = &answer{"panic", http.StatusInternalServerError, "internal error"}
+	answerUnavailable      = &answer{"unavailable", http.StatusServiceUnavailable, "a pipeline cannot take the report now, try again later"}
+	// answerOther stands for what a configured middleware or CORS answers. Its status is whatever they chose.
+	answerOther = &answer{"other", 0, ""}
+
+	answers = []*answer{
+		answerAccepted, answerInvalid, answerIncomplete, answerOtherWebhook, answerRefused, answerUnauthorized, answerNotFound,
+		answerMethodNotAllowed, answerTooLarge, answerUnsupported, answerPanic, answerUnavailable, answerOther,
+	}
+)
+
+// retryAfter is the number of seconds after which a sender is asked to try again: long enough for a queue to drain a little.
+const retryAfter = "10"
+
+// answerTo is the one place where an error becomes an answer.
+func answerTo(err error) (*answer, string) {
+	var (
+		tooLarge *http.MaxBytesError
+		network  net.Error
+	)
+	switch {
+	case errors.Is(err, failure.ErrOtherType):
+		return answerOtherWebhook, err.Error()
+	case errors.Is(err, failure.ErrNoID),
+		errors.Is(err, failure.ErrTooManyVariables),
+		errors.Is(err, failure.ErrNameTooLong),
+		errors.Is(err, failure.ErrJSON),
+		errors.Is(err, failure.ErrNoObject),
+		errors.Is(err, failure.ErrTooDeep):
+		return answerInvalid, err.Error()
+	case errors.As(err, &tooLarge):
+		return answerTooLarge, answerTooLarge.text
+	case errors.Is(err, errBody) && (errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.Canceled)):
+		return answerIncomplete, answerIncomplete.text
+	case errors.Is(err, errBody):
+		// What is left is a body that says it is compressed and is not.
+		return answerInvalid, answerInvalid.text
+	case isPermanent(err):
+		return answerRefused, answerRefused.text
+	default:
+		return answerUnavailable, answerUnavailable.text
+	}
+}
+
+// isPermanent says that sending the same again can never work.
+func isPermanent(err error) bool {
+	return consumererror.IsPermanent(err)
+}
+
+// errBody is wrapped by every error of reading a body.
+var errBody = errors.New("reading the body")
+
+// exchange is one request and its answer, as the outermost handler sees it.
+type exchange struct {
+	http.ResponseWriter
+	answer *answer // nil until handle or handleServerError has chosen one
+	status int     // 0 until the header is written
+}
+
+type exchangeKey struct{}
+
+// WriteHeader implements http.ResponseWriter.
+func (x *exchange) WriteHeader(status int) {
+	// 1xx are not the answer.
+	if x.status == 0 && status >= http.StatusOK {
+		x.status = status
+	}
+	x.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (x *exchange) Write(p []byte) (int, error) {
+	if x.status == 0 {
+		x.status = http.StatusOK
+	}
+	return x.ResponseWriter.Write(p)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (x *exchange) Unwrap() http.ResponseWriter {
+	return x.ResponseWriter
+}
+
+// answering wraps the whole server, confighttp's own handlers included: whatever they answer is counted, and a panic anywhere is an answer too.
+func (r *smtpFailureReceiver) answering(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		began := r.now()
+		x := &exchange{ResponseWriter: w}
+		req = req.WithContext(context.WithValue(req.Context(), exchangeKey{}, x))
+		defer func() {
+			if cause := recover(); cause != nil {
+				r.recovered(x, req, cause)
+			}
+			if x.answer == nil {
+				x.answer = answerOther
+			}
+			if x.status == 0 {
+				// net/http writes this header when a handler returns without one.
+				x.status = http.StatusOK
+			}
+			r.telemetry.answered(req.Context(), x.answer, x.status, r.now().Sub(began))
+		}()
+		next.ServeHTTP(x, req)
+	})
+}
+
+func (r *smtpFailureReceiver) recovered(x *exchange, req *http.Request, cause any) {
+	// Only the type of the cause, because its text may hold what was sent.
+	r.logger.Error("A request ended in a panic", zap.String("cause", fmt.Sprintf("%T", cause)), zap.ByteString("stack", debug.Stack()))
+	if x.status == 0 {
+		reply(x, req, answerPanic, answerPanic.text)
+		return
+	}
+	x.answer = answerPanic
+}
+
+// reply writes an answer and records which it was.
+func reply(w http.ResponseWriter, req *http.Request, a *answer, text string) {
+	if x, ok := req.Context().Value(exchangeKey{}).(*exchange); ok {
+		x.answer = a
+	}
+	switch a {
+	case answerAccepted:
+		w.WriteHeader(http.StatusOK)
+		return
+	case answerUnavailable:
+		w.Header().Set("Retry-After", retryAfter)
+	case answerMethodNotAllowed:
+		w.Header().Set("Allow", http.MethodPost)
+	case answerTooLarge, answerIncomplete:
+		// The rest of the body is not worth reading.
+		w.Header().Set("Connection", "close")
+	}
+	http.Error(w, text, a.status)
+}
+
+// handleServerError answers what confighttp refuses before a request reaches handle. It gives its errors as text only.
+func (r *smtpFailureReceiver) handleServerError(w http.ResponseWriter, req *http.Request, text string, status int) {
+	a := answerInvalid
+	switch {
+	case status == http.StatusUnauthorized:
+		a = answerUnauthorized
+	case strings.HasPrefix(text, "unsupported Content-Encoding"):
+		a = answerUnsupported
+	case strings.Contains(text, "request body too large"), strings.Contains(text, "exceeds max request body size"):
+		a = answerTooLarge
+	}
+	reply(w, req, a, a.text)
+}
+
+// handle takes one request from the first look at it to its answer.
+func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
+	arrived := r.now()
+	if req.URL.Path != r.config.Path {
+		reply(w, req, answerNotFound, answerNotFound.text)
+		return
+	}
+	if req.Method != http.MethodPost {
+		reply(w, req, answerMethodNotAllowed, answerMethodNotAllowed.text)
+		return
+	}
+	decode := r.decoderFor(req.Header.Get("Content-Type"))
+	if decode == nil {
+		reply(w, req, answerUnsupported, answerUnsupported.text)
+		return
+	}
+	body, err := r.readBody(req)
+	if err != nil {
+		r.fail(w, req, err)
+		return
+	}
+	report, err := decode(body)
+	if err != nil {
+		r.fail(w, req, err)
+		return
+	}
+	if err := r.accept(req.Context(), &report, arrived); err != nil {
+		r.logger.Warn("The logs pipelines did not take a report", zap.Error(err))
+		r.fail(w, req, err)
+		return
+	}
+	reply(w, req, answerAccepted, answerAccepted.text)
+}
+
+func (r *smtpFailureReceiver) fail(w http.ResponseWriter, req *http.Request, err error) {
+	a, text := answerTo(err)
+	reply(w, req, a, text)
+}
+
+// decoderFor returns how a body of the content type is read, or nil when it is not.
+func (r *smtpFailureReceiver) decoderFor(contentType string) func(string) (failure.Report, error) {
+	// Parameters such as charset change nothing: what is not UTF-8 is found out from the bytes.
+	mediaType, _, _ := strings.Cut(contentType, ";")
+	switch strings.ToLower(strings.TrimSpace(mediaType)) {
+	case "application/x-www-form-urlencoded", "":
+		return r.decoder.Form
+	case "application/json":
+		return r.decoder.JSON
+	}
+	return nil
+}
+
+// bodies keeps buffers between requests; what is read is copied out.
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// maxKeptBody is the size past which a buffer is not kept, so that one large body does not stay in memory.
+const maxKeptBody = 64 << 10
+
+func (r *smtpFailureReceiver) readBody(req *http.Request) (string, error) {
+	if limit := r.config.HTTP.MaxRequestBodySize; req.ContentLength > limit {
+		return "", fmt.Errorf("%w: %w", errBody, &http.MaxBytesError{Limit: limit})
+	}
+	buffer := bodies.Get().(*bytes.Buffer)
+	defer func() {
+		if buffer.Cap() <= maxKeptBody {
+			buffer.Reset()
+			bodies.Put(buffer)
+		}
+	}()
+	n, err := buffer.ReadFrom(req.Body)
+	r.telemetry.received(req.Context(), n)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", errBody, err)
+	}
+	return buffer.String(), nil
+}

@@ -1,0 +1,239 @@
+package smtpfailurereceiver
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/config/configauth"
+	"go.opentelemetry.io/collector/config/confighttp"
+	"go.opentelemetry.io/collector/config/configoptional"
+	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/receiver/receivertest"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
+)
+
+func TestWhatThePipelinesSayIsTheAnswer(t *testing.T) {
+	for _, test := range []struct {
+		name       string
+		consume    func(context.Context, plog.Logs) error
+		status     int
+		outcome    string
+		retryAfter string
+		counted    int64
+	}{
+		{
+			name:    "accepted",
+			consume: func(context.Context, plog.Logs) error { return nil },
+			status:  http.StatusOK, outcome: "accepted", counted: 1,
+		},
+		{
+			name:    "not now",
+			consume: func(context.Context, plog.Logs) error { return errors.New("queue is full") },
+			status:  http.StatusServiceUnavailable, outcome: "unavailable", retryAfter: retryAfter,
+		},
+		{
+			name:    "never, and still a failure that happened",
+			consume: func(context.Context, plog.Logs) error { return consumererror.NewPermanent(errors.New("no such index")) },
+			status:  http.StatusBadRequest, outcome: "refused", counted: 1,
+		},
+		{
+			name:    "panic",
+			consume: func(context.Context, plog.Logs) error { panic("at the processor") },
+			status:  http.StatusInternalServerError, outcome: "panic",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs = logsThat(test.consume) })
+			answer := run.post(t, "id=1&code=550")
+			assert.Equal(t, test.status, answer.status)
+			assert.Equal(t, test.retryAfter, answer.header.Get("Retry-After"))
+			assert.Equal(t, "1", run.count(t, requests(test.outcome, test.status)))
+			require.NoError(t, run.receiver.Shutdown(t.Context()))
+			assert.Equal(t, test.counted, totals(run.metrics)[failuresMetric])
+		})
+	}
+}
+
+func TestAPanicAfterTheAnswerBeganIsCounted(t *testing.T) {
+	run := startRun(t, defaultConfig(), asItIs)
+	handler := run.receiver.answering(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "partly")
+		panic("late")
+	}))
+	handler.ServeHTTP(httptest.NewRecorder(), newForm(t.Context(), defaultPath, ""))
+	assert.Equal(t, "1", run.count(t, requests("panic", 200)))
+}
+
+func TestAClientThatHangsUpDoesNotStopTheWork(t *testing.T) {
+	arrived, gone := make(chan struct{}), make(chan struct{})
+	consumed := make(chan error, 1)
+	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
+		r.logs = logsThat(func(ctx context.Context, _ plog.Logs) error {
+			close(arrived)
+			<-gone
+			consumed <- ctx.Err()
+			return nil
+		})
+	})
+	ctx, hangUp := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, err := do(http.DefaultClient, newForm(ctx, run.url(), "id=1"))
+		assert.ErrorIs(t, err, context.Canceled)
+	}()
+	<-arrived
+	hangUp()
+	<-ended
+	close(gone)
+	assert.NoError(t, <-consumed, "the pipelines' context lives on")
+	require.NoError(t, run.receiver.Shutdown(t.Context()))
+	assert.Equal(t, int64(1), totals(run.metrics)[failuresMetric])
+}
+
+func TestABodyThatNeverCompletes(t *testing.T) {
+	config := defaultConfig()
+	config.HTTP.ReadTimeout = 50 * time.Millisecond
+	run := startRun(t, config, asItIs)
+	address := run.receiver.listener.Addr()
+
+	t.Run("too slow", func(t *testing.T) {
+		connection, err := net.Dial(address.Network(), address.String())
+		require.NoError(t, err)
+		defer connection.Close()
+		_, err = io.WriteString(connection, "POST /failures HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nid=1")
+		require.NoError(t, err)
+		response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusBadRequest, response.StatusCode)
+		assert.NoError(t, response.Body.Close())
+	})
+	t.Run("cut off", func(t *testing.T) {
+		connection, err := net.Dial(address.Network(), address.String())
+		require.NoError(t, err)
+		_, err = io.WriteString(connection, "POST /failures HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nid=1")
+		require.NoError(t, err)
+		require.NoError(t, connection.Close())
+	})
+	require.Eventually(t, func() bool { return run.count(t, requests("incomplete", 400)) == "2" }, patience, time.Millisecond)
+	assert.Zero(t, run.logs.LogRecordCount())
+}
+
+func TestKeepAliveIsOn(t *testing.T) {
+	run := startRun(t, defaultConfig(), asItIs)
+	connection, err := net.Dial("tcp", run.receiver.listener.Addr().String())
+	require.NoError(t, err)
+	defer connection.Close()
+	reader := bufio.NewReader(connection)
+	for i := range 3 {
+		_, err := fmt.Fprintf(connection, "POST /failures HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nid=%d", i)
+		require.NoError(t, err)
+		response, err := http.ReadResponse(reader, nil)
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusOK, response.StatusCode)
+		assert.False(t, response.Close)
+		require.NoError(t, response.Body.Close())
+	}
+}
+
+func TestABodyOfExactlyTheLimitIsTaken(t *testing.T) {
+	config := defaultConfig()
+	config.HTTP.MaxRequestBodySize = 10
+	run := startRun(t, config, asItIs)
+	assert.Equal(t, http.StatusOK, run.post(t, "id=1234567").status)
+	assert.Equal(t, http.StatusRequestEntityTooLarge, run.post(t, "id=12345678").status)
+
+	// Without a Content-Length the limit shows only as the body is read.
+	for body, status := range map[string]int{"id=1234567": http.StatusOK, "id=12345678": http.StatusRequestEntityTooLarge} {
+		request := newForm(t.Context(), run.url(), body)
+		request.ContentLength = -1
+		answer, err := do(http.DefaultClient, request)
+		require.NoError(t, err)
+		assert.Equal(t, status, answer.status, body)
+	}
+	assert.Equal(t, "2", run.count(t, requests("too_large", 413)))
+}
+
+// TestSnappyBombs pins the texts of confighttp's errors, which is all it says of them.
+func TestSnappyBombs(t *testing.T) {
+	config := defaultConfig()
+	config.HTTP.MaxRequestBodySize = 100
+	run := startRun(t, config, asItIs)
+	for name, body := range map[string]string{
+		"large when decoded": "\xff\xff\x7f" + strings.Repeat("x", 50),
+		"large as it is":     "\x05" + strings.Repeat("x", 200),
+	} {
+		request := newForm(t.Context(), run.url(), body)
+		request.Header.Set("Content-Encoding", "snappy")
+		answer, err := do(http.DefaultClient, request)
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusRequestEntityTooLarge, answer.status, name)
+	}
+}
+
+// doorkeeper lets in whoever has the password.
+type doorkeeper struct {
+	component.StartFunc
+	component.ShutdownFunc
+}
+
+func (doorkeeper) Authenticate(ctx context.Context, sources map[string][]string) (context.Context, error) {
+	if got := sources["Authorization"]; len(got) == 1 && got[0] == "Bearer secret" {
+		return ctx, nil
+	}
+	return ctx, errors.New("authorization of jane@example.com is wrong")
+}
+
+func TestAuthentication(t *testing.T) {
+	id := component.MustNewID("doorkeeper")
+	config := defaultConfig()
+	config.HTTP.NetAddr.Endpoint = "localhost:0"
+	config.HTTP.Auth = configoptional.Some(confighttp.AuthConfig{Config: configauth.Config{AuthenticatorID: id}})
+	logs := new(consumertest.LogsSink)
+	r, err := NewFactory().CreateLogs(t.Context(), receivertest.NewNopSettings(metadata.Type), config, logs)
+	require.NoError(t, err)
+	require.NoError(t, r.Start(t.Context(), &hostWith{extensions: map[component.ID]component.Component{id: doorkeeper{}}}))
+	defer func() { require.NoError(t, r.Shutdown(context.WithoutCancel(t.Context()))) }()
+
+	for authorization, status := range map[string]int{"": 401, "Bearer wrong": 401, "Bearer secret": 200} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
+			"http://"+r.(*smtpFailureReceiver).listener.Addr().String()+"/failures", strings.NewReader("id=1"))
+		require.NoError(t, err)
+		request.Header.Set("Authorization", authorization)
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		text, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		assert.Equal(t, status, response.StatusCode, authorization)
+		assert.NotContains(t, string(text), "jane", "what the authenticator says stays inside")
+	}
+	assert.Equal(t, 1, logs.LogRecordCount())
+}
+
+func TestWhatOthersAnswerIsCountedToo(t *testing.T) {
+	config := defaultConfig()
+	config.HTTP.CORS = configoptional.Some(confighttp.CORSConfig{AllowedOrigins: []string{"https://example.com"}})
+	run := startRun(t, config, asItIs)
+	exchangeRaw(t, run.receiver.listener.Addr(), []byte("OPTIONS /failures HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"+
+		"Origin: https://example.com\r\nAccess-Control-Request-Method: POST\r\n\r\n"))
+	assert.Equal(t, "1", run.count(t, requests("other", 204)))
+
+	answer := exchangeRaw(t, run.receiver.listener.Addr(), []byte("OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+	assert.Contains(t, answer, "404 Not Found", "net/http does not answer behind our back")
+}

@@ -1,0 +1,121 @@
+package smtpfailurereceiver
+
+import (
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
+)
+
+// Log attributes that are not metric attributes too.
+const (
+	eventName = "email.delivery.failed"
+
+	attributeMessageID = "email.message.id"
+	attributeAddress   = "email.recipient.address"
+	attributeTags      = "email.tags"
+	attributeType      = "copernica.type"
+	attributeAction    = "copernica.action"
+	attributeUID       = "log.record.uid"
+
+	// variablePrefix goes before the name of every variable that has no attribute of its own.
+	variablePrefix = "copernica."
+	// reservedVariable is the one variable whose attribute would be taken for what the receiver itself vouches for: copernica.account.id.
+	reservedVariable = "account.id"
+	// unverifiedPrefix goes before it instead.
+	unverifiedPrefix = "copernica.unverified."
+
+	modeSynchronous  = "synchronous"
+	modeAsynchronous = "asynchronous"
+)
+
+func modeOf(r *failure.Report) string {
+	if r.Asynchronous() {
+		return modeAsynchronous
+	}
+	return modeSynchronous
+}
+
+// newLogs makes the log record of a report that arrived at observed.
+func newLogs(r *failure.Report, observed time.Time, resource pcommon.Resource, version string) plog.Logs {
+	logs := plog.NewLogs()
+	rl := logs.ResourceLogs().AppendEmpty()
+	resource.CopyTo(rl.Resource())
+	sl := rl.ScopeLogs().AppendEmpty()
+	sl.Scope().SetName(metadata.ScopeName)
+	sl.Scope().SetVersion(version)
+
+	record := sl.LogRecords().AppendEmpty()
+	record.SetEventName(eventName)
+	record.SetObservedTimestamp(pcommon.NewTimestampFromTime(observed))
+	if r.FailedAt.IsZero() {
+		record.SetTimestamp(record.ObservedTimestamp())
+	} else {
+		record.SetTimestamp(pcommon.NewTimestampFromTime(r.FailedAt))
+	}
+	body := r.Description
+	if body == "" {
+		body = r.Summary()
+	}
+	record.Body().SetStr(body)
+
+	class := r.Class()
+	if class == smtpstatus.ClassTransient {
+		record.SetSeverityNumber(plog.SeverityNumberWarn)
+		record.SetSeverityText("WARN")
+	} else {
+		record.SetSeverityNumber(plog.SeverityNumberError)
+		record.SetSeverityText("ERROR")
+	}
+
+	attributes := record.Attributes()
+	attributes.EnsureCapacity(14 + len(r.Others))
+	for _, a := range [...]struct{ name, value string }{
+		{attributeMessageID, r.ID},
+		{attributeAddress, r.Recipient},
+		{attributeDomain, r.RecipientDomain()},
+		{attributeState, r.State},
+		{attributeExtended, r.Extended.String()},
+		{attributeMode, modeOf(r)},
+		{attributeClass, class},
+		{attributeReason, r.Reason()},
+		{attributeType, r.Type},
+		{attributeAction, r.Action},
+		{attributeUID, r.Identity("").String()},
+	} {
+		if a.value != "" {
+			attributes.PutStr(a.name, a.value)
+		}
+	}
+	if r.Code != 0 {
+		attributes.PutInt(attributeCode, int64(r.Code))
+	}
+	putSlice(attributes, attributeTags, r.Tags)
+	for _, v := range r.Others {
+		name := variablePrefix + v.Name
+		if v.Name == reservedVariable {
+			name = unverifiedPrefix + v.Name
+		}
+		if v.List == nil {
+			attributes.PutStr(name, v.Value)
+		} else {
+			putSlice(attributes, name, v.List)
+		}
+	}
+	return logs
+}
+
+func putSlice(attributes pcommon.Map, name string, values []string) {
+	if len(values) == 0 {
+		return
+	}
+	slice := attributes.PutEmptySlice(name)
+	slice.EnsureCapacity(len(values))
+	for _, value := range values {
+		slice.AppendEmpty().SetStr(value)
+	}
+}

@@ -1,0 +1,298 @@
+package smtpfailurereceiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/collector/config/confighttp"
+	"go.opentelemetry.io/collector/config/confignet"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/receiver"
+	"go.opentelemetry.io/collector/receiver/receiverhelper"
+	"go.uber.org/zap"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
+)
+
+const (
+	transport = "http"
+	// The formats of what is received, for the spans of receiverhelper.
+	formatReport  = "smtp_failure"
+	formatCounter = "smtp_failure_counters"
+)
+
+var errShutDown = errors.New("the receiver was shut down")
+
+// smtpFailureReceiver owns the server and the counters of one configured instance. Logs and metrics share it.
+type smtpFailureReceiver struct {
+	config   *Config
+	settings receiver.Settings
+	logger   *zap.Logger
+	// logs and metrics are the pipelines; nil where the instance is not used for the signal.
+	logs    consumer.Logs
+	metrics consumer.Metrics
+	// now is the clock.
+	now func() time.Time
+	// forget is called once at shutdown, so that the configuration can be used for a new receiver.
+	forget func()
+
+	resource       pcommon.Resource
+	decoder        failure.Decoder
+	telemetry      *selfTelemetry
+	receiveLogs    *receiverhelper.ObsReport
+	receiveMetrics *receiverhelper.ObsReport
+	counters       *counters // nil without metrics pipelines
+
+	startOnce, shutdownOnce sync.Once
+	startErr, shutdownErr   error
+	server                  *http.Server
+	listener                net.Listener
+	serving                 sync.WaitGroup
+	stopFlushing            chan struct{}
+	flushing                chan struct{} // closed when the flush loop has ended
+	cancelFlush             context.CancelFunc
+}
+
+// newReceiver expects a valid configuration.
+func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiver, error) {
+	location, err := config.location()
+	if err != nil {
+		return nil, fmt.Errorf("timezone: %w", err)
+	}
+	resource, err := newResource(config.ResourceAttributes)
+	if err != nil {
+		return nil, fmt.Errorf("resource_attributes: %w", err)
+	}
+	telemetry, err := newSelfTelemetry(settings.TelemetrySettings)
+	if err != nil {
+		return nil, err
+	}
+	observe := func() (*receiverhelper.ObsReport, error) {
+		return receiverhelper.NewObsReport(receiverhelper.ObsReportSettings{
+			ReceiverID: settings.ID, Transport: transport, ReceiverCreateSettings: settings,
+		})
+	}
+	receiveLogs, err := observe()
+	if err != nil {
+		return nil, err
+	}
+	receiveMetrics, err := observe()
+	if err != nil {
+		return nil, err
+	}
+
+	return &smtpFailureReceiver{
+		config:         config,
+		settings:       settings,
+		logger:         settings.Logger,
+		now:            time.Now,
+		forget:         func() {},
+		resource:       resource,
+		decoder:        failure.Decoder{Location: location},
+		telemetry:      telemetry,
+		receiveLogs:    receiveLogs,
+		receiveMetrics: receiveMetrics,
+	}, nil
+}
+
+// newResource returns the resource of all that is emitted. The instance id is new for each process unless one is configured: two replicas
+// that shared one would write the same series.
+func newResource(attributes map[string]any) (pcommon.Resource, error) {
+	resource := pcommon.NewResource()
+	err := resource.Attributes().FromRaw(attributes)
+	for name, value := range map[string]string{
+		attributeServiceName:       defaultServiceName,
+		attributeServiceInstanceID: uuid.NewString(),
+	} {
+		if _, ok := resource.Attributes().Get(name); !ok {
+			resource.Attributes().PutStr(name, value)
+		}
+	}
+	return resource, err
+}
+
+// Start opens the server and begins to send the counters. It does so once, however many signals the instance is used for.
+func (r *smtpFailureReceiver) Start(ctx context.Context, host component.Host) error {
+	r.startOnce.Do(func() { r.startErr = r.start(ctx, host) })
+	return r.startErr
+}
+
+func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) error {
+	if r.metrics != nil {
+		r.counters = newCounters(r.config, r.now())
+		if err := r.telemetry.observeSeries(r.counters); err != nil {
+			return err
+		}
+	}
+
+	server, err := r.config.HTTP.ToServer(ctx, host.GetExtensions(), r.settings.TelemetrySettings,
+		http.HandlerFunc(r.handle), confighttp.WithErrorHandler(r.handleServerError))
+	if err != nil {
+		return fmt.Errorf("http: %w", err)
+	}
+	server.Handler = r.answering(server.Handler)
+	// OPTIONS * would be answered by net/http itself, and not be counted.
+	server.DisableGeneralOptionsHandler = true
+	listener, err := r.config.HTTP.ToListener(ctx)
+	if err != nil {
+		return fmt.Errorf("http::endpoint: cannot listen on %s: %w", r.config.HTTP.NetAddr.Endpoint, err)
+	}
+	r.server, r.listener = server, listener
+	r.logger.Info("Taking failure reports", zap.Stringer("address", listener.Addr()), zap.String("path", r.config.Path))
+	if r.open() {
+		r.logger.Warn("Anyone who can reach the endpoint can inject failures: it is not loopback, and neither http::auth nor http::tls::client_ca_file is set",
+			zap.String("endpoint", r.config.HTTP.NetAddr.Endpoint))
+	}
+
+	r.serving.Go(func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			componentstatus.ReportStatus(host, componentstatus.NewFatalErrorEvent(fmt.Errorf("the HTTP server ended: %w", err)))
+		}
+	})
+	if r.metrics != nil {
+		r.startFlushing()
+	}
+	return nil
+}
+
+// open says that the endpoint can be reached from other machines and that nothing checks who calls.
+func (r *smtpFailureReceiver) open() bool {
+	http := &r.config.HTTP
+	if http.Auth.HasValue() || http.TLS.HasValue() && http.TLS.Get().ClientCAFile != "" {
+		return false
+	}
+	if http.NetAddr.Transport == confignet.TransportTypeUnix {
+		return false
+	}
+	host, _, err := net.SplitHostPort(http.NetAddr.Endpoint)
+	if err != nil {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return host != "localhost" && (ip == nil || !ip.IsLoopback())
+}
+
+// Shutdown finishes the requests in flight, sends the last totals, and ends every goroutine, all within the context's deadline. It is safe to
+// call before Start and more than once.
+func (r *smtpFailureReceiver) Shutdown(ctx context.Context) error {
+	r.shutdownOnce.Do(func() {
+		// From here on there is nothing that Start could start.
+		r.startOnce.Do(func() { r.startErr = errShutDown })
+		r.shutdownErr = r.shutdown(ctx)
+	})
+	return r.shutdownErr
+}
+
+func (r *smtpFailureReceiver) shutdown(ctx context.Context) error {
+	defer r.forget()
+	defer r.telemetry.builder.Shutdown()
+
+	var errs []error
+	if r.server != nil {
+		if err := r.server.Shutdown(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("requests were cut off: %w", err), r.server.Close())
+		}
+		r.serving.Wait()
+	}
+	if r.flushing != nil {
+		errs = append(errs, r.stopAndFlush(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// startFlushing sends the counters every interval.
+func (r *smtpFailureReceiver) startFlushing() {
+	var ctx context.Context
+	ctx, r.cancelFlush = context.WithCancel(context.Background())
+	r.stopFlushing, r.flushing = make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(r.flushing)
+		ticker := time.NewTicker(r.config.Aggregation.Interval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-r.stopFlushing:
+				return
+			case <-ticker.C:
+				if err := r.flush(ctx); err != nil {
+					r.logger.Warn("The metrics pipelines did not take the counters, which go out with the next interval", zap.Error(err))
+				}
+			}
+		}
+	}()
+}
+
+// stopAndFlush ends the flush loop and sends the last totals. A flush that is under way is waited for, because what it brought over is not
+// known when it is cut off.
+func (r *smtpFailureReceiver) stopAndFlush(ctx context.Context) error {
+	defer r.cancelFlush()
+	close(r.stopFlushing)
+	select {
+	case <-r.flushing:
+	case <-ctx.Done():
+		r.cancelFlush()
+		<-r.flushing
+	}
+
+	err := r.flush(ctx)
+	// A series that was never sent was sent as zero just now, and its total is still due.
+	if err == nil && r.counters.untaken() {
+		err = r.flush(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("the last totals were not sent: %w", err)
+	}
+	return nil
+}
+
+// flush sends what is due of the counters to the metrics pipelines. What they refuse is due again with the next flush.
+func (r *smtpFailureReceiver) flush(ctx context.Context) error {
+	due := r.counters.collect(r.now(), r.resource, r.settings.BuildInfo.Version)
+	points := due.metrics.DataPointCount()
+	if points == 0 {
+		due.taken()
+		return nil
+	}
+
+	ctx = r.receiveMetrics.StartMetricsOp(ctx)
+	err := r.metrics.ConsumeMetrics(ctx, due.metrics)
+	r.receiveMetrics.EndMetricsOp(ctx, formatCounter, points, err)
+	r.telemetry.flushed(ctx, err)
+	if err == nil {
+		due.taken()
+	}
+	return err
+}
+
+// accept hands a report to the logs pipelines and counts it. When it returns nil, both is done. A report that the pipelines refuse for good
+// is counted too: the failure happened all the same, and nobody will report it again. Any other error counts nothing.
+func (r *smtpFailureReceiver) accept(ctx context.Context, report *failure.Report, arrived time.Time) error {
+	// A sender that hangs up does not stop what has begun: half of the pipelines may have the record already.
+	ctx = context.WithoutCancel(ctx)
+
+	var err error
+	if r.logs != nil {
+		ctx := r.receiveLogs.StartLogsOp(ctx)
+		err = r.logs.ConsumeLogs(ctx, newLogs(report, arrived, r.resource, r.settings.BuildInfo.Version))
+		r.receiveLogs.EndLogsOp(ctx, formatReport, 1, err)
+	}
+	if err != nil && !isPermanent(err) {
+		return err
+	}
+	for _, field := range report.Anomalies {
+		r.telemetry.anomaly(ctx, field)
+	}
+	if r.counters != nil {
+		r.telemetry.overflowed(ctx, r.counters.count(report, arrived))
+	}
+	return err
+}

@@ -1,0 +1,100 @@
+package smtpfailurereceiver
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
+)
+
+// Attributes of the receiver's own telemetry.
+const (
+	attributeOutcome    = "outcome"
+	attributeHTTPStatus = "http.response.status_code"
+	attributeField      = "field"
+	attributeMetric     = "metric"
+
+	outcomeAccepted = "accepted"
+	outcomeRefused  = "refused"
+)
+
+// selfTelemetry is what the receiver says of itself. It never holds a payload or an address.
+type selfTelemetry struct {
+	builder *metadata.TelemetryBuilder
+	// answered by status and by outcome, made once because they are needed for each request.
+	requests, durations map[*answer]metric.MeasurementOption
+}
+
+func newSelfTelemetry(settings component.TelemetrySettings) (*selfTelemetry, error) {
+	builder, err := metadata.NewTelemetryBuilder(settings)
+	if err != nil {
+		return nil, err
+	}
+	t := &selfTelemetry{
+		builder:   builder,
+		requests:  make(map[*answer]metric.MeasurementOption, len(answers)),
+		durations: make(map[*answer]metric.MeasurementOption, len(answers)),
+	}
+	for _, a := range answers {
+		t.requests[a] = requestAttributes(a, a.status)
+		t.durations[a] = metric.WithAttributeSet(attribute.NewSet(attribute.String(attributeOutcome, a.outcome)))
+	}
+	return t, nil
+}
+
+func requestAttributes(a *answer, status int) metric.MeasurementOption {
+	return metric.WithAttributeSet(attribute.NewSet(
+		attribute.String(attributeOutcome, a.outcome), attribute.Int(attributeHTTPStatus, status)))
+}
+
+func (t *selfTelemetry) answered(ctx context.Context, a *answer, status int, took time.Duration) {
+	request := t.requests[a]
+	if status != a.status {
+		request = requestAttributes(a, status)
+	}
+	t.builder.SMTPFailureRequests.Add(ctx, 1, request)
+	t.builder.SMTPFailureRequestDuration.Record(ctx, took.Seconds(), t.durations[a])
+}
+
+func (t *selfTelemetry) received(ctx context.Context, bytes int64) {
+	t.builder.SMTPFailureReceivedBytes.Add(ctx, bytes)
+}
+
+func (t *selfTelemetry) anomaly(ctx context.Context, field string) {
+	t.builder.SMTPFailureAnomalies.Add(ctx, 1, metric.WithAttributes(attribute.String(attributeField, field)))
+}
+
+func (t *selfTelemetry) flushed(ctx context.Context, err error) {
+	outcome := outcomeAccepted
+	if err != nil {
+		outcome = outcomeRefused
+	}
+	t.builder.SMTPFailureFlushes.Add(ctx, 1, metric.WithAttributes(attribute.String(attributeOutcome, outcome)))
+}
+
+func (t *selfTelemetry) overflowed(ctx context.Context, over overflows) {
+	if over.failures > 0 {
+		t.builder.SMTPFailureOverflows.Add(ctx, over.failures, withMetric(metadata.MetricsInfo.EmailDeliveryFailures.Name))
+	}
+	if over.byTag > 0 {
+		t.builder.SMTPFailureOverflows.Add(ctx, over.byTag, withMetric(metadata.MetricsInfo.EmailDeliveryFailuresByTag.Name))
+	}
+}
+
+// observeSeries reports the number of series until the builder is shut down.
+func (t *selfTelemetry) observeSeries(c *counters) error {
+	return t.builder.RegisterSMTPFailureSeriesCallback(func(_ context.Context, o metric.Int64Observer) error {
+		for _, m := range c.enabled() {
+			o.Observe(int64(m.sums.Len()), withMetric(m.name))
+		}
+		return nil
+	})
+}
+
+func withMetric(name string) metric.MeasurementOption {
+	return metric.WithAttributes(attribute.String(attributeMetric, name))
+}

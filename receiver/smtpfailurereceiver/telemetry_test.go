@@ -1,0 +1,43 @@
+package smtpfailurereceiver
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadatatest"
+)
+
+var ignoreTime = []metricdatatest.Option{metricdatatest.IgnoreTimestamp(), metricdatatest.IgnoreExemplars()}
+
+func dataPoints(value int64) []metricdata.DataPoint[int64] {
+	return []metricdata.DataPoint[int64]{{Value: value}}
+}
+
+func seriesPoints(byMetric map[string]int64) []metricdata.DataPoint[int64] {
+	var points []metricdata.DataPoint[int64]
+	for metric, value := range byMetric {
+		points = append(points, metricdata.DataPoint[int64]{
+			Attributes: attribute.NewSet(attribute.String(attributeMetric, metric)), Value: value,
+		})
+	}
+	return points
+}
+
+func TestEveryRequestIsTimedAndCountedOnce(t *testing.T) {
+	run := startRun(t, defaultConfig(), asItIs)
+	for _, form := range []string{"id=1", "id=2&type=bounce", "", "id=3"} {
+		run.post(t, form)
+	}
+	duration, err := run.telemetry.GetMetric("otelcol_smtp_failure_request_duration")
+	require.NoError(t, err)
+	assert.Contains(t, fmt.Sprintf("%+v", duration.Data), "Count:2")
+	metadatatest.AssertEqualSMTPFailureReceivedBytes(t, run.telemetry, dataPoints(24), ignoreTime...)
+	metadatatest.AssertEqualSMTPFailureSeries(t, run.telemetry, seriesPoints(map[string]int64{failuresMetric: 1, byTagMetric: 0}), ignoreTime...)
+}
