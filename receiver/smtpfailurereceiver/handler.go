@@ -81,8 +81,24 @@ func answerTo(err error) (*answer, string) {
 	}
 }
 
-// isPermanent says that sending the same again can never work.
+// isPermanent says that sending the same again can never work. Where several pipelines refused, all of them have to have done so for good:
+// one that could take the record later must get it again.
 func isPermanent(err error) bool {
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		several, ok := inner.(interface{ Unwrap() []error })
+		if !ok {
+			continue
+		}
+		permanent := 0
+		for _, one := range several.Unwrap() {
+			if isPermanent(one) {
+				permanent++
+			}
+		}
+		if permanent > 0 {
+			return permanent == len(several.Unwrap())
+		}
+	}
 	return consumererror.IsPermanent(err)
 }
 

@@ -23,6 +23,7 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/receiver/receivertest"
+	"go.uber.org/multierr"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
@@ -66,6 +67,28 @@ func TestWhatThePipelinesSayIsTheAnswer(t *testing.T) {
 			require.NoError(t, run.receiver.Shutdown(t.Context()))
 			assert.Equal(t, test.counted, totals(run.metrics)[failuresMetric])
 		})
+	}
+}
+
+func TestARefusalIsPermanentOnlyWhenAllAre(t *testing.T) {
+	later := errors.New("later")
+	never := consumererror.NewPermanent(errors.New("never"))
+	for _, test := range []struct {
+		name      string
+		err       error
+		permanent bool
+	}{
+		{"one, later", later, false},
+		{"one, never", never, true},
+		{"wrapped", fmt.Errorf("pipeline: %w", never), true},
+		{"all never", errors.Join(never, never), true},
+		{"all later", errors.Join(later, later), false},
+		{"one of two later", errors.Join(never, later), false},
+		{"one of two later, wrapped", fmt.Errorf("fan-out: %w", multierr.Append(later, never)), false},
+		{"all together for good", consumererror.NewPermanent(errors.Join(later, later)), true},
+		{"deep", errors.Join(never, errors.Join(never, later)), false},
+	} {
+		assert.Equal(t, test.permanent, isPermanent(test.err), test.name)
 	}
 }
 

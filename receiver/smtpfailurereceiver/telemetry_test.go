@@ -1,12 +1,11 @@
 package smtpfailurereceiver
 
 import (
-	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
@@ -37,7 +36,15 @@ func TestEveryRequestIsTimedAndCountedOnce(t *testing.T) {
 	}
 	duration, err := run.telemetry.GetMetric("otelcol_smtp_failure_request_duration")
 	require.NoError(t, err)
-	assert.Contains(t, fmt.Sprintf("%+v", duration.Data), "Count:2")
+	timed := map[string]uint64{}
+	for _, point := range duration.Data.(metricdata.Histogram[float64]).DataPoints {
+		outcome, _ := point.Attributes.Value(attributeOutcome)
+		timed[outcome.AsString()] = point.Count
+	}
+	assert.Equal(t, map[string]uint64{"accepted": 2, "other_webhook": 1, "invalid": 1}, timed)
+	for outcome, status := range map[string]int{"accepted": 200, "other_webhook": 400, "invalid": 400} {
+		assert.Equal(t, strconv.FormatUint(timed[outcome], 10), run.count(t, requests(outcome, status)))
+	}
 	metadatatest.AssertEqualSMTPFailureReceivedBytes(t, run.telemetry, dataPoints(24), ignoreTime...)
 	metadatatest.AssertEqualSMTPFailureSeries(t, run.telemetry, seriesPoints(map[string]int64{failuresMetric: 1, byTagMetric: 0}), ignoreTime...)
 }

@@ -1,0 +1,101 @@
+package smtpfailurereceiver
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/receiver/receivertest"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
+)
+
+// typical is a report as PHP encodes it.
+const typical = "id=msg-0001&type=failure&timestamp=2026-11-21+10%3A14%3A58&time=1795256098&recipient=jan.jansen%2Btest%40voorbeeld.nl" +
+	"&action=failed&state=rcptto&code=550&extended=5.1.1&description=550+5.1.1+%3Cjan.jansen%2Btest%40voorbeeld.nl%3E%3A+Recipient+address" +
+	"+rejected%3A+User+unknown&tags%5B0%5D=nieuwsbrief&tags%5B1%5D=week+47"
+
+func typicalReport(b *testing.B) *failure.Report {
+	b.Helper()
+	report, err := new(failure.Decoder).Form(typical)
+	require.NoError(b, err)
+	return &report
+}
+
+func BenchmarkNewLogs(b *testing.B) {
+	report := typicalReport(b)
+	resource, err := newResource(nil)
+	require.NoError(b, err)
+	b.ReportAllocs()
+	var logs plog.Logs
+	for b.Loop() {
+		logs = newLogs(report, arrival, resource, "test")
+	}
+	require.Equal(b, 1, logs.LogRecordCount())
+}
+
+// BenchmarkCount counts one report, with its two tags, while so many series are held.
+func BenchmarkCount(b *testing.B) {
+	for _, series := range []int{1, 1000, 100_000} {
+		b.Run(strconv.Itoa(series), func(b *testing.B) {
+			c := withSeries(series)
+			report := typicalReport(b)
+			b.ReportAllocs()
+			for b.Loop() {
+				c.count(report, arrival)
+			}
+		})
+	}
+}
+
+// BenchmarkFlush makes what is sent of so many series each interval.
+func BenchmarkFlush(b *testing.B) {
+	for _, series := range []int{1, 1000, 100_000} {
+		b.Run(strconv.Itoa(series), func(b *testing.B) {
+			c := withSeries(series)
+			resource, err := newResource(nil)
+			require.NoError(b, err)
+			c.collect(arrival, resource, "test").taken()
+			b.ReportAllocs()
+			for b.Loop() {
+				c.collect(arrival, resource, "test").taken()
+			}
+		})
+	}
+}
+
+// withSeries returns counters of which email.delivery.failures has so many series.
+func withSeries(n int) *counters {
+	config := defaultConfig()
+	config.Aggregation.CardinalityLimit = n
+	c := newCounters(config, arrival)
+	for i := range n {
+		c.count(&failure.Report{State: strconv.Itoa(i)}, arrival)
+	}
+	return c
+}
+
+// BenchmarkHandle takes a request from its headers to its answer, without the network.
+func BenchmarkHandle(b *testing.B) {
+	config := defaultConfig()
+	r, err := newReceiver(receivertest.NewNopSettings(metadata.Type), config)
+	require.NoError(b, err)
+	r.logs, r.metrics = consumertest.NewNop(), consumertest.NewNop()
+	r.counters = newCounters(config, r.now())
+	handler := r.answering(http.HandlerFunc(r.handle))
+	b.ReportAllocs()
+	for b.Loop() {
+		request := httptest.NewRequest(http.MethodPost, defaultPath, strings.NewReader(typical))
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, request)
+		if answer.Code != http.StatusOK {
+			b.Fatal(answer.Code)
+		}
+	}
+}

@@ -1,0 +1,286 @@
+package smtpfailurereceiver
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/config/confighttp"
+	"go.opentelemetry.io/collector/config/confignet"
+	"go.opentelemetry.io/collector/config/configopaque"
+	"go.opentelemetry.io/collector/confmap"
+	"go.opentelemetry.io/collector/confmap/confmaptest"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
+)
+
+var configFiles = filepath.Join("testdata", "config")
+
+// unmarshalConfig reads a configuration over the defaults, as the collector does.
+func unmarshalConfig(t *testing.T, conf *confmap.Conf) (*Config, error) {
+	t.Helper()
+	config, ok := createDefaultConfig().(*Config)
+	require.True(t, ok)
+	return config, conf.Unmarshal(config)
+}
+
+// configOf reads a configuration that is valid.
+func configOf(t *testing.T, yaml string) *Config {
+	t.Helper()
+	retrieved, err := confmap.NewRetrievedFromYAML([]byte(yaml))
+	require.NoError(t, err)
+	conf, err := retrieved.AsConf()
+	require.NoError(t, err)
+	config, err := unmarshalConfig(t, conf)
+	require.NoError(t, err)
+	require.NoError(t, confmap.Validate(config))
+	return config
+}
+
+// equalConfigs compares two configurations, and ignores only which keys of a metric a user has set.
+func equalConfigs(t *testing.T, want, got *Config) {
+	t.Helper()
+	if diff := cmp.Diff(want, got,
+		cmpopts.IgnoreUnexported(Config{}, TagsConfig{}, AggregationConfig{}, confighttp.ServerConfig{}, confighttp.AuthConfig{}, confighttp.CORSConfig{},
+			confignet.AddrConfig{}, confignet.DialerConfig{}, metadata.EmailDeliveryFailuresMetricConfig{}, metadata.EmailDeliveryFailuresByTagMetricConfig{}),
+		cmp.Exporter(func(reflect.Type) bool { return true }),
+	); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestDefaultConfig(t *testing.T) {
+	http := confighttp.NewDefaultServerConfig()
+	http.NetAddr.Endpoint = "localhost:8550"
+	http.MaxRequestBodySize = 262144
+	http.ReadTimeout = 30 * time.Second
+	http.ReadHeaderTimeout = 10 * time.Second
+	want := &Config{
+		HTTP:        http,
+		Path:        "/failures",
+		Timezone:    "UTC",
+		Tags:        TagsConfig{Include: []string{"*"}},
+		Aggregation: AggregationConfig{Interval: 10 * time.Second, Temporality: "cumulative", CardinalityLimit: 2000, MaxStale: 24 * time.Hour},
+		Metrics:     metadata.DefaultMetricsConfig(),
+	}
+	got, err := unmarshalConfig(t, confmap.New())
+	require.NoError(t, err)
+	equalConfigs(t, want, got)
+	require.NoError(t, confmap.Validate(got))
+	require.NoError(t, componenttest.CheckConfigStruct(got))
+
+	assert.True(t, got.Metrics.EmailDeliveryFailures.Enabled)
+	assert.True(t, got.Metrics.EmailDeliveryFailuresByTag.Enabled)
+	assert.True(t, got.HTTP.KeepAlivesEnabled)
+	assert.Equal(t, confignet.TransportTypeTCP, got.HTTP.NetAddr.Transport)
+	assert.Positive(t, got.HTTP.WriteTimeout, "a write has to end")
+	assert.Positive(t, got.HTTP.IdleTimeout, "an idle connection has to end")
+}
+
+// Two receivers must not share what one of them is given.
+func TestDefaultConfigsAreApart(t *testing.T) {
+	one := configOf(t, "tags: {include: [a]}\nresource_attributes: {service.name: x}\nmetrics: {email.delivery.failures: {attributes: [error.type]}}")
+	assert.Equal(t, []string{"a"}, one.Tags.Include)
+	two := configOf(t, "path: /other")
+	assert.Equal(t, []string{"*"}, two.Tags.Include)
+	assert.Empty(t, two.ResourceAttributes)
+	assert.Equal(t, metadata.DefaultMetricsConfig().EmailDeliveryFailures.EnabledAttributes, two.Metrics.EmailDeliveryFailures.EnabledAttributes)
+}
+
+func TestEveryKey(t *testing.T) {
+	conf, err := confmaptest.LoadConf(filepath.Join(configFiles, "all.yaml"))
+	require.NoError(t, err)
+	got, err := unmarshalConfig(t, conf)
+	require.NoError(t, err)
+	require.NoError(t, confmap.Validate(got))
+
+	require.True(t, got.HTTP.TLS.HasValue())
+	tls := got.HTTP.TLS.Get()
+	assert.Equal(t, "/etc/ssl/failures.pem", tls.CertFile)
+	assert.Equal(t, "/etc/ssl/failures.key", tls.KeyFile)
+	assert.Equal(t, "/etc/ssl/senders.pem", tls.ClientCAFile)
+	assert.Equal(t, "1.3", tls.MinVersion)
+	require.True(t, got.HTTP.CORS.HasValue())
+	cors := got.HTTP.CORS.Get()
+	assert.Equal(t, []string{"https://dashboard.example"}, cors.AllowedOrigins)
+	assert.Equal(t, []string{"X-Test"}, cors.AllowedHeaders)
+	assert.Equal(t, []string{"X-Exposed"}, cors.ExposedHeaders)
+	assert.Equal(t, 60, cors.MaxAge)
+	require.True(t, got.HTTP.Auth.HasValue())
+	auth := got.HTTP.Auth.Get()
+	assert.Equal(t, component.MustNewIDWithName("basicauth", "failures"), auth.AuthenticatorID)
+	assert.Equal(t, []string{"token"}, auth.RequestParameters)
+	require.Len(t, got.HTTP.Middlewares, 1)
+	assert.Equal(t, component.MustNewIDWithName("limitermiddleware", "failures"), got.HTTP.Middlewares[0].ID)
+	header, ok := got.HTTP.ResponseHeaders.Get("X-Receiver")
+	assert.True(t, ok)
+	assert.Equal(t, configopaque.String("smtp_failure"), header)
+
+	http := confighttp.NewDefaultServerConfig()
+	http.NetAddr = confignet.AddrConfig{Endpoint: "127.0.0.1:9550", Transport: confignet.TransportTypeTCP4, DialerConfig: confignet.DialerConfig{Timeout: 3 * time.Second}}
+	http.TLS, http.CORS, http.Auth, http.Middlewares, http.ResponseHeaders = got.HTTP.TLS, got.HTTP.CORS, got.HTTP.Auth, got.HTTP.Middlewares, got.HTTP.ResponseHeaders // compared above
+	http.MaxRequestBodySize = 65536
+	http.IncludeMetadata = true
+	http.CompressionAlgorithms = []string{"gzip"}
+	http.ReadTimeout = 11 * time.Second
+	http.ReadHeaderTimeout = 12 * time.Second
+	http.WriteTimeout = 13 * time.Second
+	http.IdleTimeout = 14 * time.Second
+	http.KeepAlivesEnabled = false
+	want := &Config{
+		HTTP:     http,
+		Path:     "/hooks/failures",
+		Timezone: "Europe/Amsterdam",
+		ResourceAttributes: map[string]any{
+			"service.name": "mail", "service.instance.id": "replica-1", "deployment.environment.name": "production",
+			"customer.number": 42, "customer.share": 0.5, "customer.active": true,
+		},
+		Tags:        TagsConfig{Include: []string{"campaign-*", "newsletter"}, Exclude: []string{"*-test", `\*`}},
+		Aggregation: AggregationConfig{Interval: time.Minute, Temporality: "delta", CardinalityLimit: 500},
+		Metrics: metadata.MetricsConfig{
+			EmailDeliveryFailures: metadata.EmailDeliveryFailuresMetricConfig{
+				AggregationStrategy: metadata.AggregationStrategySum, // the one value it takes
+				EnabledAttributes: []metadata.EmailDeliveryFailuresMetricAttributeKey{
+					metadata.EmailDeliveryFailuresMetricAttributeKeySMTPResponseStatusCode,
+					metadata.EmailDeliveryFailuresMetricAttributeKeyMetricEmailRecipientDomain,
+				},
+			},
+			EmailDeliveryFailuresByTag: metadata.EmailDeliveryFailuresByTagMetricConfig{
+				AggregationStrategy: metadata.AggregationStrategySum,
+				EnabledAttributes: []metadata.EmailDeliveryFailuresByTagMetricAttributeKey{
+					metadata.EmailDeliveryFailuresByTagMetricAttributeKeyEmailTag,
+					metadata.EmailDeliveryFailuresByTagMetricAttributeKeyErrorType,
+				},
+			},
+		},
+	}
+	equalConfigs(t, want, got)
+
+	location, err := got.location()
+	require.NoError(t, err)
+	assert.Equal(t, "Europe/Amsterdam", location.String())
+}
+
+// When a key is added, it has to be added to all.yaml.
+func TestEveryKeyIsInTheFile(t *testing.T) {
+	conf, err := confmaptest.LoadConf(filepath.Join(configFiles, "all.yaml"))
+	require.NoError(t, err)
+	got, err := unmarshalConfig(t, conf)
+	require.NoError(t, err)
+	defaults := createDefaultConfig()
+
+	var walk func(key string, want, got reflect.Value)
+	walk = func(key string, original, set reflect.Value) {
+		for i := range original.NumField() {
+			field := original.Type().Field(i)
+			tag := field.Tag.Get("mapstructure")
+			if tag == "" || field.Name == "AggregationStrategy" {
+				continue
+			}
+			name, _, _ := strings.Cut(tag, ",")
+			name = key + name
+			if field.Type.Kind() == reflect.Struct && strings.HasPrefix(field.Type.PkgPath(), "github.com/smtpfailure/") || field.Type == reflect.TypeFor[confighttp.ServerConfig]() || field.Type == reflect.TypeFor[confignet.AddrConfig]() {
+				if !strings.HasSuffix(tag, ",squash") {
+					name += "::"
+				}
+				walk(name, original.Field(i), set.Field(i))
+				continue
+			}
+			if reflect.DeepEqual(original.Field(i).Interface(), set.Field(i).Interface()) {
+				t.Errorf("all.yaml leaves %s at its default", name)
+			}
+		}
+	}
+	walk("", reflect.ValueOf(defaults).Elem(), reflect.ValueOf(got).Elem())
+}
+
+// Each file is one mistake. It begins with what the message has to hold: the key, and what it takes.
+func TestInvalidConfigs(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(configFiles, "invalid_*.yaml"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), "invalid_"), ".yaml"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			var wanted []string
+			for line := range strings.Lines(string(text)) {
+				want, ok := strings.CutPrefix(line, "# error:")
+				if !ok {
+					break
+				}
+				want = strings.TrimSpace(want)
+				require.NotEmpty(t, want, "the file has to say which error it makes")
+				wanted = append(wanted, want)
+			}
+			require.NotEmpty(t, wanted, "the file has to begin with a line `# error: …`")
+
+			conf, err := confmaptest.LoadConf(file)
+			require.NoError(t, err)
+			config, err := unmarshalConfig(t, conf)
+			if err == nil {
+				err = confmap.Validate(config)
+			}
+			require.Error(t, err)
+			for _, want := range wanted {
+				require.ErrorContains(t, err, want)
+			}
+		})
+	}
+}
+
+// What is not set keeps its default, and what is set replaces it.
+func TestPartialConfigs(t *testing.T) {
+	for _, tc := range []struct {
+		name, yaml string
+		set        func(*Config)
+	}{
+		{"nothing", "", func(*Config) {}},
+		{"sections without keys", "http:\ntags:\naggregation:\nmetrics:\nresource_attributes:\n", func(*Config) {}},
+		{"empty sections", "http: {}\ntags: {}\naggregation: {}\nmetrics: {}\nresource_attributes: {}\n", func(c *Config) { c.ResourceAttributes = map[string]any{} }},
+		{"exclude leaves include", "tags: {exclude: [a]}", func(c *Config) { c.Tags.Exclude = []string{"a"} }},
+		{"include replaces the default", "tags: {include: [a, b]}", func(c *Config) { c.Tags.Include = []string{"a", "b"} }},
+		{"include of nothing", "tags: {include: []}", func(c *Config) { c.Tags.Include = []string{} }},
+		{"a lone pattern", "tags: {include: a}", func(c *Config) { c.Tags.Include = []string{"a"} }},
+		{"endpoint leaves the rest of http", "http: {endpoint: 0.0.0.0:8550}", func(c *Config) { c.HTTP.NetAddr.Endpoint = "0.0.0.0:8550" }},
+		{"a port alone", `http: {endpoint: ":8550"}`, func(c *Config) { c.HTTP.NetAddr.Endpoint = ":8550" }},
+		{"any free port", `http: {endpoint: "localhost:0"}`, func(c *Config) { c.HTTP.NetAddr.Endpoint = "localhost:0" }},
+		{"an address of IPv6", `http: {endpoint: "[::1]:8550"}`, func(c *Config) { c.HTTP.NetAddr.Endpoint = "[::1]:8550" }},
+		{"a socket", `http: {transport: unix, endpoint: /run/failures.sock}`, func(c *Config) {
+			c.HTTP.NetAddr.Transport, c.HTTP.NetAddr.Endpoint = confignet.TransportTypeUnix, "/run/failures.sock"
+		}},
+		{"a timeout of zero is none", "http: {idle_timeout: 0}", func(c *Config) { c.HTTP.IdleTimeout = 0 }},
+		{"interval leaves the rest of aggregation", "aggregation: {interval: 10ms}", func(c *Config) { c.Aggregation.Interval = 10 * time.Millisecond }},
+		{"max_stale of zero is never", "aggregation: {max_stale: 0}", func(c *Config) { c.Aggregation.MaxStale = 0 }},
+		{"one series", "aggregation: {cardinality_limit: 1}", func(c *Config) { c.Aggregation.CardinalityLimit = 1 }},
+		{"enabled leaves the attributes", "metrics: {email.delivery.failures.by_tag: {enabled: false}}", func(c *Config) { c.Metrics.EmailDeliveryFailuresByTag.Enabled = false }},
+		{"attributes leave enabled", "metrics: {email.delivery.failures: {attributes: [error.type]}}", func(c *Config) {
+			c.Metrics.EmailDeliveryFailures.EnabledAttributes = []metadata.EmailDeliveryFailuresMetricAttributeKey{metadata.EmailDeliveryFailuresMetricAttributeKeyErrorType}
+		}},
+		{"no attributes at all", "metrics: {email.delivery.failures: {attributes: []}}", func(c *Config) {
+			c.Metrics.EmailDeliveryFailures.EnabledAttributes = []metadata.EmailDeliveryFailuresMetricAttributeKey{}
+		}},
+		{"the one aggregation strategy", "metrics: {email.delivery.failures: {aggregation_strategy: sum}}", func(*Config) {}},
+		{"the root as path", "path: /", func(c *Config) { c.Path = "/" }},
+		{"a path with a space", "path: /storingen post", func(c *Config) { c.Path = "/storingen post" }},
+		{"attributes of the resource", "resource_attributes: {a: '', b: 9223372036854775807, c: -1.5, d: false}", func(c *Config) {
+			c.ResourceAttributes = map[string]any{"a": "", "b": 9223372036854775807, "c": -1.5, "d": false}
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			want, ok := createDefaultConfig().(*Config)
+			require.True(t, ok)
+			tc.set(want)
+			equalConfigs(t, want, configOf(t, tc.yaml))
+		})
+	}
+}
