@@ -67,12 +67,15 @@ func (ls *leaves) add(l leaf) error {
 // report makes a report of the values of a body.
 func (d *Decoder) report(all leaves) (Report, error) {
 	var r Report
-	r.Tags = tags(all)
+	var err error
+	if r.Tags, err = tags(all); err != nil {
+		return Report{}, err
+	}
 	for _, v := range variables(all) {
 		d.set(&r, v)
 	}
 	// A type that is an array is no type either.
-	if kind := r.sent[sentType]; kind != "" && r.Type != typeFailure {
+	if kind := r.sent[sentType]; kind != "" && kind != typeFailure {
 		return Report{}, ErrOtherType
 	}
 	if r.ID == "" {
@@ -81,8 +84,9 @@ func (d *Decoder) report(all leaves) (Report, error) {
 	return r, nil
 }
 
-// tags adds up the tags of a body, however it spells them. A lone scalar is a list in the manner of the sender's log files.
-func tags(all leaves) []string {
+// tags adds up the tags of a body, however it spells them. A lone scalar is a list in the manner of the sender's log files, of which every
+// element is a variable too.
+func tags(all leaves) ([]string, error) {
 	var found []string
 	count, scalar := 0, false
 	for i := range all {
@@ -97,30 +101,40 @@ func tags(all leaves) []string {
 		}
 	}
 	if count != 1 || !scalar || len(found) == 0 {
-		return found
+		return found, nil
 	}
 	var split []string
 	for tag := range strings.SplitSeq(found[0], ";") {
-		if tag = strings.TrimSpace(tag); tag != "" {
-			split = append(split, tag)
+		if tag = strings.TrimSpace(tag); tag == "" {
+			continue
 		}
+		if len(split)+len(all) > MaxVariables {
+			return nil, ErrTooManyVariables
+		}
+		split = append(split, tag)
 	}
-	return split
+	return split, nil
+}
+
+// variable is a variable with the name of the array that it is a member of, or its own.
+type variable struct {
+	Variable
+	base string
 }
 
 // variables folds the values of a body, other than tags, into one variable for each name. Of a repeated scalar the last one counts, the
 // elements of an array add up, and where a name is both, what came last decides which it is. Empty ones are left out.
-func variables(all leaves) []Variable {
-	vars := make([]Variable, 0, len(all))
+func variables(all leaves) []variable {
+	vars := make([]variable, 0, len(all))
 	for i := range all {
 		l := &all[i]
 		if l.base == "tags" || l.name == "" {
 			continue
 		}
-		at := slices.IndexFunc(vars, func(v Variable) bool { return v.Name == l.name })
+		at := slices.IndexFunc(vars, func(v variable) bool { return v.Name == l.name })
 		if at < 0 {
 			at = len(vars)
-			vars = append(vars, Variable{Name: l.name})
+			vars = append(vars, variable{Variable: Variable{Name: l.name}, base: l.base})
 		}
 		v := &vars[at]
 		switch {
@@ -130,24 +144,26 @@ func variables(all leaves) []Variable {
 			v.Value, v.List = "", append(v.List, l.value)
 		}
 	}
-	return slices.DeleteFunc(vars, func(v Variable) bool { return v.Value == "" && v.List == nil })
+	return slices.DeleteFunc(vars, func(v variable) bool { return v.Value == "" && v.List == nil })
 }
 
+// separator goes between the parts of an array in Report.sent. No text that was decoded holds this byte.
+const separator = "\xff"
+
 // set puts a variable where it belongs in the report.
-func (d *Decoder) set(r *Report, v Variable) {
-	index, known := sentIndex(v.Name)
+func (d *Decoder) set(r *Report, v variable) {
+	index, known := sentIndex(v.base)
 	if !known {
-		r.Others = append(r.Others, v)
+		r.Others = append(r.Others, v.Variable)
 		return
 	}
-
-	if v.List != nil {
-		// What should be one value and is several is kept as it came, but still tells this report from others.
-		r.sent[index] = strings.Join(v.List, "\x00")
+	if v.List != nil || v.Name != v.base {
+		// What should be one value and is several is kept as it came, and still tells this report from others.
+		r.sent[index] += separator + v.Name + separator + v.Value + strings.Join(v.List, separator)
 		r.unreadable(v, index)
 		return
 	}
-	r.sent[index] = v.Value
+	r.sent[index] += v.Value
 
 	ok := true
 	switch index {
@@ -170,12 +186,12 @@ func (d *Decoder) set(r *Report, v Variable) {
 	case sentTime:
 		var at time.Time
 		if at, ok = parseTime(v.Value); ok {
-			r.FailedAt = at
+			r.FailedAt, r.timed = at, true
 		}
 	case sentTimestamp:
 		var at time.Time
 		// Whichever comes first, time wins.
-		if at, ok = d.parseTimestamp(v.Value); ok && r.FailedAt.IsZero() {
+		if at, ok = d.parseTimestamp(v.Value); ok && !r.timed {
 			r.FailedAt = at
 		}
 	}
@@ -185,11 +201,13 @@ func (d *Decoder) set(r *Report, v Variable) {
 }
 
 // unreadable keeps a variable that has a field of its own but does not fit it.
-func (r *Report) unreadable(v Variable, index int) {
-	r.Others = append(r.Others, v)
+func (r *Report) unreadable(v variable, index int) {
+	r.Others = append(r.Others, v.Variable)
 	switch index {
 	case sentCode, sentExtended, sentTime, sentTimestamp:
-		r.Anomalies = append(r.Anomalies, v.Name)
+		if !slices.Contains(r.Anomalies, v.base) {
+			r.Anomalies = append(r.Anomalies, v.base)
+		}
 	}
 }
 

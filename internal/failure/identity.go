@@ -20,20 +20,19 @@ const identityVersion = "smtp_failure/1"
 
 // Identity returns the report's identity for the account that sent it, which is empty when no account was verified.
 //
-// It is made of what a sender repeats when it tries again: account, type, id, recipient, time (else timestamp), action, state, code,
+// It is made of what a sender repeats when it tries again: account, type, id, recipient, time (timestamp too where time cannot be read), action, state, code,
 // extended and description. Values count as sent. Not of the order of the tags or of other variables, and not of the encoding:
 // a report has one identity as a form and as JSON. Without a time it stands for the same failure however often it is sent.
 func (r *Report) Identity(account string) Identity {
-	when := r.sent[sentTime]
-	if when == "" && r.sent[sentTimestamp] != "" {
-		// The prefix keeps a timestamp from ever being taken for a time.
-		when = "timestamp " + r.sent[sentTimestamp]
+	timestamp := r.sent[sentTimestamp]
+	if r.timed {
+		timestamp = ""
 	}
 
 	var length [binary.MaxVarintLen64]byte
 	buffer := make([]byte, 0, 512)
 	for _, field := range [...]string{
-		identityVersion, account, r.sent[sentType], r.sent[sentID], r.sent[sentRecipient], when,
+		identityVersion, account, r.sent[sentType], r.sent[sentID], r.sent[sentRecipient], r.sent[sentTime], timestamp,
 		r.sent[sentAction], r.sent[sentState], r.sent[sentCode], r.sent[sentExtended], r.sent[sentDescription],
 	} {
 		// The length goes before the text, so that no text can be moved from one field to the next.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 )
 
 // MaxDepth is how deep the objects and arrays of a JSON body may be nested, the outermost object included.
@@ -27,7 +28,7 @@ func (d *Decoder) JSON(body string) (Report, error) {
 	decoder := json.NewDecoder(strings.NewReader(validText(body)))
 	decoder.UseNumber()
 
-	r := jsonReader{decoder: decoder}
+	r := jsonReader{decoder: decoder, body: body}
 	token, err := r.token()
 	if err != nil {
 		return Report{}, err
@@ -47,7 +48,9 @@ func (d *Decoder) JSON(body string) (Report, error) {
 // jsonReader walks a JSON text token by token: that keeps the order of the members and every one of a repeated name, which a map loses.
 type jsonReader struct {
 	decoder *json.Decoder
+	body    string
 	all     leaves
+	nested  int
 }
 
 func (r *jsonReader) token() (json.Token, error) {
@@ -60,7 +63,16 @@ func (r *jsonReader) token() (json.Token, error) {
 
 // invalid says where, but not what: the text of the error goes into answers and logs.
 func (r *jsonReader) invalid() error {
-	return fmt.Errorf("%w near byte %d", ErrJSON, r.decoder.InputOffset())
+	// The parser counts in a text in which each byte of Latin-1 has become two.
+	at, read := 0, int(r.decoder.InputOffset())
+	for at < len(r.body) && read > 0 {
+		c, size := utf8.DecodeRuneInString(r.body[at:])
+		if at += size; c == utf8.RuneError && size == 1 {
+			size = 2
+		}
+		read -= size
+	}
+	return fmt.Errorf("%w near byte %d", ErrJSON, at)
 }
 
 // object reads the members of an object whose place is at and whose brace was read.
@@ -111,6 +123,10 @@ func (r *jsonReader) value(at leaf, depth int) error {
 	}
 	switch v := token.(type) {
 	case json.Delim:
+		// Each one costs a name, even when it is empty.
+		if r.nested++; r.nested > MaxVariables {
+			return ErrTooManyVariables
+		}
 		if v == '{' {
 			return r.object(at, depth+1)
 		}

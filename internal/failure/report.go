@@ -8,6 +8,8 @@ package failure
 import (
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 )
@@ -42,6 +44,8 @@ type Report struct {
 
 	// sent are the values that make the identity and the summary, as they were sent.
 	sent [numSent]string
+	// timed says that FailedAt is that of the variable time.
+	timed bool
 }
 
 // The variables in Report.sent. They are the ones that a sender repeats when it sends a report again.
@@ -85,23 +89,18 @@ func (r *Report) Reason() string {
 	return smtpstatus.Reason(r.Extended, r.Code, r.State)
 }
 
-// Summary is one line of text: code, enhanced status and state as they were sent, for a report without a description.
+// Summary is one line of text: code, enhanced status and state as they were sent, without control characters, for a report without a description.
 func (r *Report) Summary() string {
-	line := ""
+	var words []string
 	for _, part := range [...]string{r.sent[sentCode], r.sent[sentExtended], r.State} {
-		if part == "" {
-			continue
-		}
-		if line != "" {
-			line += " "
-		}
-		// What came as an array is joined by NULs.
-		line += strings.ReplaceAll(part, "\x00", " ")
+		words = append(words, strings.FieldsFunc(part, func(c rune) bool {
+			return unicode.IsSpace(c) || unicode.IsControl(c) || c == utf8.RuneError
+		})...)
 	}
-	if line == "" {
+	if len(words) == 0 {
 		return "email delivery failed"
 	}
-	return line
+	return strings.Join(words, " ")
 }
 
 // RecipientDomain is what follows the last @ of the recipient, in lower case; empty when there is no @.

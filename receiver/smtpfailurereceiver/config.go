@@ -3,13 +3,19 @@ package smtpfailurereceiver
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"net"
 	"path"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	_ "time/tzdata" // so that timezone works where the system has no time zone database
+	"unicode"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/confighttp"
+	"go.opentelemetry.io/collector/config/confignet"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
@@ -119,8 +125,17 @@ func (c *Config) Validate() error {
 
 func (c *Config) validateHTTP() error {
 	var errs []error
-	if c.HTTP.NetAddr.Endpoint == "" {
-		errs = append(errs, errors.New("http::endpoint: is empty; it takes an address to listen on, such as localhost:8550"))
+	switch c.HTTP.NetAddr.Transport {
+	case confignet.TransportTypeTCP, confignet.TransportTypeTCP4, confignet.TransportTypeTCP6:
+		if _, port, err := net.SplitHostPort(c.HTTP.NetAddr.Endpoint); err != nil || !isPort(port) {
+			errs = append(errs, fmt.Errorf("http::endpoint: %q; it takes an address to listen on, host and port, such as %s", c.HTTP.NetAddr.Endpoint, defaultEndpoint))
+		}
+	case confignet.TransportTypeUnix:
+		if c.HTTP.NetAddr.Endpoint == "" {
+			errs = append(errs, errors.New("http::endpoint: is empty; with the transport unix it takes the path of a socket"))
+		}
+	default:
+		errs = append(errs, fmt.Errorf("http::transport: %q; it takes tcp, tcp4, tcp6 or unix", c.HTTP.NetAddr.Transport))
 	}
 	if c.HTTP.MaxRequestBodySize <= 0 {
 		errs = append(errs, fmt.Errorf("http::max_request_body_size: %d; it takes a number of bytes greater than 0", c.HTTP.MaxRequestBodySize))
@@ -129,7 +144,6 @@ func (c *Config) validateHTTP() error {
 		key   string
 		value time.Duration
 	}{
-		{"read_timeout", c.HTTP.ReadTimeout},
 		{"read_header_timeout", c.HTTP.ReadHeaderTimeout},
 		{"write_timeout", c.HTTP.WriteTimeout},
 		{"idle_timeout", c.HTTP.IdleTimeout},
@@ -138,13 +152,21 @@ func (c *Config) validateHTTP() error {
 			errs = append(errs, fmt.Errorf("http::%s: %s; it takes a duration of 0 or more", timeout.key, timeout.value))
 		}
 	}
+	if c.HTTP.ReadTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("http::read_timeout: %s; it takes a duration greater than 0, because a body that never ends must not be waited for", c.HTTP.ReadTimeout))
+	}
 	return errors.Join(errs...)
+}
+
+func isPort(text string) bool {
+	_, err := strconv.ParseUint(text, 10, 16)
+	return err == nil
 }
 
 func (c *Config) validatePath() error {
 	// A path that is not clean, or has a query, could never be asked for: every request would be a 404.
-	if !strings.HasPrefix(c.Path, "/") || path.Clean(c.Path) != c.Path || strings.ContainsAny(c.Path, "?#") {
-		return fmt.Errorf("path: %q; it takes a URL path with a leading slash, and without a trailing one, dots, doubled slashes, query or fragment, such as %s", c.Path, defaultPath)
+	if !strings.HasPrefix(c.Path, "/") || path.Clean(c.Path) != c.Path || strings.ContainsAny(c.Path, "?#%") || strings.ContainsFunc(c.Path, unicode.IsControl) {
+		return fmt.Errorf("path: %q; it takes a URL path with a leading slash, and without a trailing one, dots, doubled slashes, escapes, query or fragment, such as %s", c.Path, defaultPath)
 	}
 	return nil
 }
@@ -166,7 +188,8 @@ func (c *Config) location() (*time.Location, error) {
 
 func (c *Config) validateResourceAttributes() error {
 	var errs []error
-	for name, value := range c.ResourceAttributes {
+	for _, name := range slices.Sorted(maps.Keys(c.ResourceAttributes)) {
+		value := c.ResourceAttributes[name]
 		if name == "" {
 			errs = append(errs, errors.New("resource_attributes: a name is empty"))
 		}
@@ -176,8 +199,10 @@ func (c *Config) validateResourceAttributes() error {
 				errs = append(errs, fmt.Errorf("resource_attributes::%s: is empty; leave the key out for its default", name))
 			}
 		case bool, int, int64, float64:
+		case nil:
+			errs = append(errs, fmt.Errorf("resource_attributes::%s: has no value; it takes a string, a number or a boolean", name))
 		default:
-			errs = append(errs, fmt.Errorf("resource_attributes::%s: is a %T; it takes a string, a number or a boolean", name, value))
+			errs = append(errs, fmt.Errorf("resource_attributes::%s: %v; it takes a string, a number or a boolean", name, value))
 		}
 	}
 	return errors.Join(errs...)
@@ -209,8 +234,8 @@ func (c *AggregationConfig) validate() error {
 	if c.CardinalityLimit < 1 {
 		errs = append(errs, fmt.Errorf("aggregation::cardinality_limit: %d; it takes a number of series of at least 1", c.CardinalityLimit))
 	}
-	if c.MaxStale < 0 {
-		errs = append(errs, fmt.Errorf("aggregation::max_stale: %s; it takes a duration, or 0 for never", c.MaxStale))
+	if c.MaxStale != 0 && c.MaxStale < c.Interval {
+		errs = append(errs, fmt.Errorf("aggregation::max_stale: %s; it takes a duration no shorter than aggregation::interval, or 0 for never", c.MaxStale))
 	}
 	return errors.Join(errs...)
 }

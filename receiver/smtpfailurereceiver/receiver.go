@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -108,16 +110,26 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 // that shared one would write the same series.
 func newResource(attributes map[string]any) (pcommon.Resource, error) {
 	resource := pcommon.NewResource()
-	err := resource.Attributes().FromRaw(attributes)
-	for name, value := range map[string]string{
-		attributeServiceName:       defaultServiceName,
-		attributeServiceInstanceID: uuid.NewString(),
-	} {
-		if _, ok := resource.Attributes().Get(name); !ok {
-			resource.Attributes().PutStr(name, value)
+	identifying := map[string]string{attributeServiceName: defaultServiceName, attributeServiceInstanceID: uuid.NewString()}
+	for name := range identifying {
+		if value, ok := attributes[name]; ok {
+			// These are strings, whatever YAML takes them for.
+			identifying[name] = fmt.Sprint(value)
 		}
 	}
-	return resource, err
+	all := resource.Attributes()
+	for _, name := range slices.Sorted(maps.Keys(identifying)) {
+		all.PutStr(name, identifying[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+		if _, ok := identifying[name]; ok {
+			continue
+		}
+		if err := all.PutEmpty(name).FromRaw(attributes[name]); err != nil {
+			return resource, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return resource, nil
 }
 
 // Start opens the server and begins to send the counters. It does so once, however many signals the instance is used for.

@@ -1,0 +1,35 @@
+package failure
+
+import "testing"
+
+func BenchmarkForm(b *testing.B) {
+	body := readVectors(b).Encodings[0].Body
+	var d Decoder
+	b.ReportAllocs()
+	b.SetBytes(int64(len(body)))
+	for b.Loop() {
+		if _, err := d.Form(body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkJSON(b *testing.B) {
+	body := string(readVectors(b).Report)
+	var d Decoder
+	b.ReportAllocs()
+	b.SetBytes(int64(len(body)))
+	for b.Loop() {
+		if _, err := d.JSON(body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkIdentity(b *testing.B) {
+	r := mustForm(b, readVectors(b).Encodings[0].Body)
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Identity("environment-1")
+	}
+}

@@ -1,0 +1,94 @@
+package failure
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
+)
+
+func TestSummary(t *testing.T) {
+	for _, tc := range []struct{ body, want string }{
+		{"id=1&code=550&extended=5.1.1&state=rcptto", "550 5.1.1 rcptto"},
+		{"state=rcptto&extended=5.1.1&code=550&id=1", "550 5.1.1 rcptto"},
+		{"id=1&code=421&state=data", "421 data"},
+		{"id=1&extended=4.2.2", "4.2.2"},
+		{"id=1&state=dns", "dns"},
+		{"id=1&code=0&extended=5.1&state=bounce", "0 5.1 bounce"}, // as they were sent, readable or not
+		{"id=1&recipient=a@b.example&action=failed", "email delivery failed"},
+		{"id=1&code=&state=", "email delivery failed"},
+	} {
+		r := mustForm(t, tc.body)
+		if got := r.Summary(); got != tc.want {
+			t.Errorf("%s: %q, want %q", tc.body, got, tc.want)
+		}
+	}
+}
+
+// Whatever a sender puts into code, extended and state.
+func TestSummaryIsOneLine(t *testing.T) {
+	for _, body := range []string{
+		"id=1&code=550%0A551",
+		"id=1&extended=5.1.1%0D%0A5.1.2",
+		"id=1&state=data%0Adns",
+		"id=1&code[]=550&code[]=551",
+		"id=1&extended[]=5.1.1&extended[]=5.1.2",
+		"id=1&state=a%00b",
+	} {
+		r := mustForm(t, body)
+		if got := r.Summary(); strings.ContainsAny(got, "\r\n\x00") {
+			t.Errorf("%s: %q", body, got)
+		}
+	}
+}
+
+func TestRecipientDomain(t *testing.T) {
+	for recipient, want := range map[string]string{
+		"a@b.example":           "b.example",
+		"a@B.Example":           "b.example",
+		"A@BÜCHER.EXAMPLE":      "bücher.example",
+		`"a@b"@c.example`:       "c.example",
+		"a@b@c.example":         "c.example",
+		"@b.example":            "b.example",
+		"b.example":             "",
+		"a@":                    "",
+		"@":                     "",
+		"":                      "",
+		"a@[192.0.2.1]":         "[192.0.2.1]",
+		"a@sub.domain.example.": "sub.domain.example.",
+	} {
+		r := Report{Recipient: recipient}
+		if got := r.RecipientDomain(); got != want {
+			t.Errorf("%q: %q, want %q", recipient, got, want)
+		}
+	}
+}
+
+func TestAsynchronous(t *testing.T) {
+	for state, want := range map[string]bool{"bounce": true, "": false, "rcptto": false, "unknown": false, "bounced": false} {
+		r := mustForm(t, "id=1&state="+state)
+		if got := r.Asynchronous(); got != want {
+			t.Errorf("state %q: %t, want %t", state, got, want)
+		}
+	}
+}
+
+// The tables are smtpstatus's; here is that they are asked the right things.
+func TestClassAndReasonAreThoseOfTheStatus(t *testing.T) {
+	for _, tc := range []struct{ body, class, reason string }{
+		{"id=1&code=550&extended=5.1.1&state=rcptto", smtpstatus.ClassPermanent, "bad_destination_mailbox_address"},
+		{"id=1&code=550&extended=4.2.2", smtpstatus.ClassTransient, "mailbox_full"}, // the enhanced status wins
+		{"id=1&code=421", smtpstatus.ClassTransient, "service_not_available"},
+		{"id=1&code=521", smtpstatus.ClassPermanent, "host_does_not_accept_mail"},
+		{"id=1&state=dns", smtpstatus.ClassUnknown, "dns_failure"},
+		{"id=1&state=bounce", smtpstatus.ClassUnknown, smtpstatus.Other},
+		{"id=1", smtpstatus.ClassUnknown, smtpstatus.Other},
+		{"id=1&code=none&extended=none&state=connect", smtpstatus.ClassUnknown, "connection_failure"}, // what cannot be read says nothing
+		{"id=1&code[]=550&extended[]=5.1.1", smtpstatus.ClassUnknown, smtpstatus.Other},
+	} {
+		r := mustForm(t, tc.body)
+		if class, reason := r.Class(), r.Reason(); class != tc.class || reason != tc.reason {
+			t.Errorf("%s: %s %s, want %s %s", tc.body, class, reason, tc.class, tc.reason)
+		}
+	}
+}
