@@ -2,11 +2,12 @@
 // began, which have gone stale, and what the receiving side has taken of each.
 //
 // A sum is state that is reported, never an event that is sent, so neither the order of events nor their timestamps, nor a report
-// that fails, can change what it adds up to. The package does no I/O and starts no goroutine; what the attributes are and how a
-// report travels is left to the caller.
+// that fails, can change what it adds up to. The package does no I/O and starts no goroutine; what the attributes are, how a report
+// travels and where sums are kept between runs is left to the caller.
 package counter
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -50,16 +51,20 @@ type Sums[K Key[K]] struct {
 	byKey    map[K]*series[K]
 	overflow *series[K]
 	all      []*series[K] // in order of creation, the overflow series among them
+	// slots hold the same series by number; a free one is nil and listed in free.
+	slots []*series[K]
+	free  []int
 	// collected is the time of the last collection, which is when a series that is not there yet was certainly zero.
 	collected time.Time
 	// taken is the time of the last collection that was taken.
 	taken time.Time
 }
 
-// series is one sum. All but key, start and overflow is guarded by Sums.mu.
+// series is one sum. All but key, overflow, slot and start is guarded by Sums.mu.
 type series[K Key[K]] struct {
 	key      K
 	overflow bool
+	slot     int
 	start    time.Time
 
 	value   int64
@@ -87,31 +92,51 @@ func (s *Sums[K]) Add(key K, now time.Time) (overflowed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	one := s.find(key)
+	one, ok := s.byKey[key]
+	switch {
+	case ok:
+	case len(s.byKey) < s.options.Limit:
+		one = s.make(key.Clone(), false)
+		s.link(one)
+	case s.overflow == nil:
+		one = s.makeOverflow()
+		s.link(one)
+	default:
+		one = s.overflow
+	}
 	one.value++
 	one.counted = now
 	return one.overflow
 }
 
-// find returns the key's series, a new one while there is room, else the overflow series.
-func (s *Sums[K]) find(key K) *series[K] {
-	if one, ok := s.byKey[key]; ok {
-		return one
+// make returns a new series, in a slot of its own but not linked.
+func (s *Sums[K]) make(key K, overflow bool) *series[K] {
+	one := &series[K]{key: key, overflow: overflow, start: s.collected}
+	if last := len(s.free) - 1; last >= 0 {
+		one.slot, s.free = s.free[last], s.free[:last]
+	} else {
+		one.slot = len(s.slots)
+		s.slots = append(s.slots, nil)
 	}
-	if len(s.byKey) < s.options.Limit {
-		one := &series[K]{key: key.Clone(), start: s.collected}
-		s.byKey[one.key] = one
-		s.all = append(s.all, one)
-		return one
-	}
-	if s.overflow == nil {
-		s.overflow = &series[K]{overflow: true, start: s.collected}
-		s.all = append(s.all, s.overflow)
-	}
-	return s.overflow
+	return one
 }
 
-// Len returns the number of series held, the overflow series included: at most Options.Limit + 1.
+func (s *Sums[K]) makeOverflow() *series[K] {
+	var none K
+	return s.make(none, true)
+}
+
+func (s *Sums[K]) link(one *series[K]) {
+	s.slots[one.slot] = one
+	s.all = append(s.all, one)
+	if one.overflow {
+		s.overflow = one
+	} else {
+		s.byKey[one.key] = one
+	}
+}
+
+// Len returns the number of series held, the overflow series included: at most Options.Limit + 1, unless more were restored.
 func (s *Sums[K]) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,12 +147,7 @@ func (s *Sums[K]) Len() int {
 func (s *Sums[K]) Untaken() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, one := range s.all {
-		if one.value != one.taken {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.all, func(one *series[K]) bool { return one.value != one.taken })
 }
 
 // Collect returns a report of all series at now, or Step after the last collection if the clock has not moved on since.
@@ -158,6 +178,7 @@ func (s *Sums[K]) Collect(now time.Time) *Report[K] {
 			entry.fresh = one.zeroed.IsZero()
 			if entry.fresh {
 				one.zeroed = at
+				r.Changed = append(r.Changed, one.slot)
 			}
 			entry.withZero = !one.zeroTaken
 			entry.zeroed = one.zeroed
@@ -171,12 +192,15 @@ func (s *Sums[K]) Collect(now time.Time) *Report[K] {
 func (s *Sums[K]) forget() {
 	kept := s.all[:0]
 	for _, one := range s.all {
-		switch {
-		case !one.gone:
+		if !one.gone {
 			kept = append(kept, one)
-		case one.overflow:
+			continue
+		}
+		s.slots[one.slot] = nil
+		s.free = append(s.free, one.slot)
+		if one.overflow {
 			s.overflow = nil
-		default:
+		} else {
 			delete(s.byKey, one.key)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 type Report[K Key[K]] struct {
 	// Time of the collection. It is later than that of every earlier collection of the same set.
 	Time time.Time
+	// Changed are the slots of series that the collection changed.
+	Changed []int
 
 	sums     *Sums[K]
 	since    time.Time
@@ -89,8 +91,9 @@ func (r *Report[K]) deltas(yield func(Point[K]) bool) {
 
 // Taken records that the receiving side has the report: deltas begin anew after it, zeros are not repeated, and a series whose end
 // was reported is forgotten unless it was counted meanwhile. Reports are taken in the order in which they were collected;
-// a report that was refused is not taken at all.
-func (r *Report[K]) Taken() {
+// a report that was refused is not taken at all. It returns the slots of the series that have to be kept anew: in a cumulative set those
+// of which the zero was taken or that are gone, because the rest shows by itself in the next total.
+func (r *Report[K]) Taken() (changed []int) {
 	s := r.sums
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,16 +103,24 @@ func (r *Report[K]) Taken() {
 	for i := range r.readings {
 		entry := &r.readings[i]
 		one := entry.series
-		one.zeroTaken = one.zeroTaken || entry.withZero
 		if !entry.fresh {
+			if s.options.Temporality == Delta && one.taken != entry.value {
+				changed = append(changed, one.slot)
+			}
 			one.taken = entry.value
+		}
+		if entry.withZero && !one.zeroTaken {
+			one.zeroTaken = true
+			changed = append(changed, one.slot)
 		}
 		if entry.stale && one.value == entry.value {
 			one.gone = true
 			ended = true
+			changed = append(changed, one.slot)
 		}
 	}
 	if ended {
 		s.forget()
 	}
+	return changed
 }

@@ -89,6 +89,11 @@ func startCase(t *testing.T, file string) *run {
 // startRun starts a receiver for both signals on a free port, after prepare has had its say.
 func startRun(t *testing.T, config *Config, prepare func(*smtpFailureReceiver)) *run {
 	t.Helper()
+	return startRunOn(t, componenttest.NewNopHost(), config, prepare)
+}
+
+func startRunOn(t *testing.T, host component.Host, config *Config, prepare func(*smtpFailureReceiver)) *run {
+	t.Helper()
 	config.HTTP.NetAddr.Endpoint = "localhost:0"
 	require.NoError(t, confmap.Validate(config))
 
@@ -112,8 +117,8 @@ func startRun(t *testing.T, config *Config, prepare func(*smtpFailureReceiver)) 
 
 	started.receiver = logs.(*smtpFailureReceiver)
 	prepare(started.receiver)
-	require.NoError(t, logs.Start(t.Context(), componenttest.NewNopHost()))
-	require.NoError(t, metrics.Start(t.Context(), componenttest.NewNopHost()))
+	require.NoError(t, logs.Start(t.Context(), host))
+	require.NoError(t, metrics.Start(t.Context(), host))
 	t.Cleanup(func() { require.NoError(t, started.receiver.Shutdown(context.WithoutCancel(t.Context()))) })
 	return started
 }

@@ -30,6 +30,8 @@ const (
 	defaultInterval          = 10 * time.Second
 	defaultCardinalityLimit  = 2000
 	defaultMaxStale          = 24 * time.Hour
+	defaultTTL               = 24 * time.Hour
+	defaultMaxEntries        = 100_000
 	defaultPath              = "/failures"
 	defaultServiceName       = "smtp_failure"
 	minInterval              = 10 * time.Millisecond
@@ -55,6 +57,11 @@ type Config struct {
 	Tags TagsConfig `mapstructure:"tags"`
 	// Aggregation is how the counters are kept and sent.
 	Aggregation AggregationConfig `mapstructure:"aggregation"`
+	// Deduplication is how repeats of a report are known.
+	Deduplication DeduplicationConfig `mapstructure:"deduplication"`
+	// Storage is the storage extension in which the counters and the reports that were seen survive a restart. Without one they live as long
+	// as the process.
+	Storage *component.ID `mapstructure:"storage"`
 	// Metrics are the settings of each metric: enabled, and attributes.
 	Metrics metadata.MetricsConfig `mapstructure:"metrics"`
 
@@ -88,6 +95,19 @@ type AggregationConfig struct {
 	_ struct{}
 }
 
+// DeduplicationConfig bounds what is remembered of the reports that were taken.
+type DeduplicationConfig struct {
+	// Enabled says whether a repeat of a report is taken for one. Default true.
+	Enabled bool `mapstructure:"enabled"`
+	// TTL is how long a report is remembered; more than 0. Default 24h.
+	TTL time.Duration `mapstructure:"ttl"`
+	// MaxEntries is the number of reports remembered, at least 1; the oldest make room. Default 100000.
+	MaxEntries int `mapstructure:"max_entries"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
 func createDefaultConfig() component.Config {
 	http := confighttp.NewDefaultServerConfig()
 	http.NetAddr.Endpoint = defaultEndpoint
@@ -106,6 +126,11 @@ func createDefaultConfig() component.Config {
 			CardinalityLimit: defaultCardinalityLimit,
 			MaxStale:         defaultMaxStale,
 		},
+		Deduplication: DeduplicationConfig{
+			Enabled:    true,
+			TTL:        defaultTTL,
+			MaxEntries: defaultMaxEntries,
+		},
 		Metrics: metadata.DefaultMetricsConfig(),
 	}
 }
@@ -119,6 +144,7 @@ func (c *Config) Validate() error {
 		c.validateResourceAttributes(),
 		c.Tags.validate(),
 		c.Aggregation.validate(),
+		c.Deduplication.validate(),
 		c.validateMetrics(),
 	)
 }
@@ -236,6 +262,17 @@ func (c *AggregationConfig) validate() error {
 	}
 	if c.MaxStale != 0 && c.MaxStale < c.Interval {
 		errs = append(errs, fmt.Errorf("aggregation::max_stale: %s; it takes a duration no shorter than aggregation::interval, or 0 for never", c.MaxStale))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *DeduplicationConfig) validate() error {
+	var errs []error
+	if c.TTL <= 0 {
+		errs = append(errs, fmt.Errorf("deduplication::ttl: %s; it takes a duration greater than 0", c.TTL))
+	}
+	if c.MaxEntries < 1 {
+		errs = append(errs, fmt.Errorf("deduplication::max_entries: %d; it takes a number of reports of at least 1", c.MaxEntries))
 	}
 	return errors.Join(errs...)
 }

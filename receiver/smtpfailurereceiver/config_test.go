@@ -50,7 +50,7 @@ func configOf(t *testing.T, yaml string) *Config {
 func equalConfigs(t *testing.T, want, got *Config) {
 	t.Helper()
 	if diff := cmp.Diff(want, got,
-		cmpopts.IgnoreUnexported(Config{}, TagsConfig{}, AggregationConfig{}, confighttp.ServerConfig{}, confighttp.AuthConfig{}, confighttp.CORSConfig{},
+		cmpopts.IgnoreUnexported(Config{}, TagsConfig{}, AggregationConfig{}, DeduplicationConfig{}, confighttp.ServerConfig{}, confighttp.AuthConfig{}, confighttp.CORSConfig{},
 			confignet.AddrConfig{}, confignet.DialerConfig{}, metadata.EmailDeliveryFailuresMetricConfig{}, metadata.EmailDeliveryFailuresByTagMetricConfig{}),
 		cmp.Exporter(func(reflect.Type) bool { return true }),
 	); diff != "" {
@@ -65,12 +65,13 @@ func TestDefaultConfig(t *testing.T) {
 	http.ReadTimeout = 30 * time.Second
 	http.ReadHeaderTimeout = 10 * time.Second
 	want := &Config{
-		HTTP:        http,
-		Path:        "/failures",
-		Timezone:    "UTC",
-		Tags:        TagsConfig{Include: []string{"*"}},
-		Aggregation: AggregationConfig{Interval: 10 * time.Second, Temporality: "cumulative", CardinalityLimit: 2000, MaxStale: 24 * time.Hour},
-		Metrics:     metadata.DefaultMetricsConfig(),
+		HTTP:          http,
+		Path:          "/failures",
+		Timezone:      "UTC",
+		Tags:          TagsConfig{Include: []string{"*"}},
+		Aggregation:   AggregationConfig{Interval: 10 * time.Second, Temporality: "cumulative", CardinalityLimit: 2000, MaxStale: 24 * time.Hour},
+		Deduplication: DeduplicationConfig{Enabled: true, TTL: 24 * time.Hour, MaxEntries: 100_000},
+		Metrics:       metadata.DefaultMetricsConfig(),
 	}
 	got, err := unmarshalConfig(t, confmap.New())
 	require.NoError(t, err)
@@ -136,6 +137,7 @@ func TestEveryKey(t *testing.T) {
 	http.WriteTimeout = 13 * time.Second
 	http.IdleTimeout = 14 * time.Second
 	http.KeepAlivesEnabled = false
+	storage := component.MustNewIDWithName("file_storage", "failures")
 	want := &Config{
 		HTTP:     http,
 		Path:     "/hooks/failures",
@@ -144,8 +146,10 @@ func TestEveryKey(t *testing.T) {
 			"service.name": "mail", "service.instance.id": "replica-1", "deployment.environment.name": "production",
 			"customer.number": 42, "customer.share": 0.5, "customer.active": true,
 		},
-		Tags:        TagsConfig{Include: []string{"campaign-*", "newsletter"}, Exclude: []string{"*-test", `\*`}},
-		Aggregation: AggregationConfig{Interval: time.Minute, Temporality: "delta", CardinalityLimit: 500},
+		Tags:          TagsConfig{Include: []string{"campaign-*", "newsletter"}, Exclude: []string{"*-test", `\*`}},
+		Aggregation:   AggregationConfig{Interval: time.Minute, Temporality: "delta", CardinalityLimit: 500},
+		Deduplication: DeduplicationConfig{TTL: time.Hour, MaxEntries: 5000},
+		Storage:       &storage,
 		Metrics: metadata.MetricsConfig{
 			EmailDeliveryFailures: metadata.EmailDeliveryFailuresMetricConfig{
 				AggregationStrategy: metadata.AggregationStrategySum, // the one value it takes

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
 )
 
 // answer is one way in which a request can end: what the sender is told, and under which name it is counted.
@@ -28,6 +29,7 @@ type answer struct {
 // The answers. Every request ends in exactly one of them.
 var (
 	answerAccepted         = &answer{"accepted", http.StatusOK, ""}
+	answerDuplicate        = &answer{"duplicate", http.StatusOK, ""}
 	answerInvalid          = &answer{"invalid", http.StatusBadRequest, "the body cannot be read"}
 	answerIncomplete       = &answer{"incomplete", http.StatusBadRequest, "the body ended early or came too slowly"}
 	answerOtherWebhook     = &answer{"other_webhook", http.StatusBadRequest, failure.ErrOtherType.Error()}
@@ -39,12 +41,15 @@ var (
 	answerUnsupported      = &answer{"unsupported_media_type", http.StatusUnsupportedMediaType, "send a form (application/x-www-form-urlencoded) or JSON (application/json), compressed in a way that compression_algorithms allows or not at all"}
 	answerPanic            = &answer{"panic", http.StatusInternalServerError, "internal error"}
 	answerUnavailable      = &answer{"unavailable", http.StatusServiceUnavailable, "a pipeline cannot take the report now, try again later"}
+	answerStoreUnavailable = &answer{"store_unavailable", http.StatusServiceUnavailable, "the store cannot take the report now, try again later"}
+	answerInFlight         = &answer{"in_flight", http.StatusServiceUnavailable, "another copy of the report is under way, try again later"}
 	// answerOther stands for what a configured middleware or CORS answers. Its status is whatever they chose.
 	answerOther = &answer{"other", 0, ""}
 
 	answers = []*answer{
-		answerAccepted, answerInvalid, answerIncomplete, answerOtherWebhook, answerRefused, answerUnauthorized, answerNotFound,
-		answerMethodNotAllowed, answerTooLarge, answerUnsupported, answerPanic, answerUnavailable, answerOther,
+		answerAccepted, answerDuplicate, answerInvalid, answerIncomplete, answerOtherWebhook, answerRefused, answerUnauthorized, answerNotFound,
+		answerMethodNotAllowed, answerTooLarge, answerUnsupported, answerPanic, answerUnavailable,
+		answerStoreUnavailable, answerInFlight, answerOther,
 	}
 )
 
@@ -74,8 +79,10 @@ func answerTo(err error) (*answer, string) {
 	case errors.Is(err, errBody):
 		// What is left is a body that says it is compressed and is not.
 		return answerInvalid, answerInvalid.text
-	case isPermanent(err):
-		return answerRefused, answerRefused.text
+	case errors.Is(err, ledger.ErrInFlight):
+		return answerInFlight, answerInFlight.text
+	case errors.Is(err, ledger.ErrStore):
+		return answerStoreUnavailable, answerStoreUnavailable.text
 	default:
 		return answerUnavailable, answerUnavailable.text
 	}
@@ -174,15 +181,15 @@ func reply(w http.ResponseWriter, req *http.Request, a *answer, text string) {
 	if x, ok := req.Context().Value(exchangeKey{}).(*exchange); ok {
 		x.answer = a
 	}
-	switch a {
-	case answerAccepted:
+	switch {
+	case a.status == http.StatusOK:
 		w.WriteHeader(http.StatusOK)
 		return
-	case answerUnavailable:
+	case a.status == http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", retryAfter)
-	case answerMethodNotAllowed:
+	case a == answerMethodNotAllowed:
 		w.Header().Set("Allow", http.MethodPost)
-	case answerTooLarge, answerIncomplete:
+	case a == answerTooLarge, a == answerIncomplete:
 		// The rest of the body is not worth reading.
 		w.Header().Set("Connection", "close")
 	}
@@ -229,12 +236,13 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 		r.fail(w, req, err)
 		return
 	}
-	if err := r.accept(req.Context(), &report, arrived); err != nil {
-		r.logger.Warn("The logs pipelines did not take a report", zap.Error(err))
+	a, err := r.accept(req.Context(), &report, arrived)
+	if err != nil {
+		r.logger.Warn("A report was not taken and has to be sent again", zap.Error(err))
 		r.fail(w, req, err)
 		return
 	}
-	reply(w, req, answerAccepted, answerAccepted.text)
+	reply(w, req, a, a.text)
 }
 
 func (r *smtpFailureReceiver) fail(w http.ResponseWriter, req *http.Request, err error) {

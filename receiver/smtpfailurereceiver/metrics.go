@@ -1,6 +1,7 @@
 package smtpfailurereceiver
 
 import (
+	"encoding/json"
 	"path"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -36,57 +38,71 @@ const (
 	attributeDomain   = string(metadata.EmailDeliveryFailuresMetricAttributeKeyMetricEmailRecipientDomain)
 )
 
-// labels are the attributes of one series. The zero value of a field is an attribute that is left out.
+// labels are the attributes of one series. The zero value of a field is an attribute that is left out. The names are those under which a
+// store keeps them.
 type labels struct {
-	tag      string
-	code     int
-	extended string
-	state    string
-	mode     string
-	class    string
-	reason   string
-	domain   string
+	Tag      string `json:"email.tag,omitempty"`
+	Code     int    `json:"smtp.response.status_code,omitempty"`
+	Extended string `json:"smtp.response.enhanced_status_code,omitempty"`
+	State    string `json:"smtp.state,omitempty"`
+	Mode     string `json:"email.failure.mode,omitempty"`
+	Class    string `json:"email.failure.class,omitempty"`
+	Reason   string `json:"error.type,omitempty"`
+	Domain   string `json:"email.recipient.domain,omitempty"`
 }
 
 // Clone implements counter.Key.
 func (l labels) Clone() labels {
-	l.tag = strings.Clone(l.tag)
-	l.extended = strings.Clone(l.extended)
-	l.state = strings.Clone(l.state)
-	l.domain = strings.Clone(l.domain)
+	l.Tag = strings.Clone(l.Tag)
+	l.Extended = strings.Clone(l.Extended)
+	l.State = strings.Clone(l.State)
+	l.Domain = strings.Clone(l.Domain)
 	return l
+}
+
+// encodeLabels turns labels into bytes to keep, and decodeLabels back.
+func encodeLabels(l labels) []byte {
+	// A struct of strings and a number has no error.
+	encoded, _ := json.Marshal(l)
+	return encoded
+}
+
+func decodeLabels(encoded []byte) (labels, error) {
+	var l labels
+	err := json.Unmarshal(encoded, &l)
+	return l, err
 }
 
 func (l *labels) put(attributes pcommon.Map) {
 	attributes.EnsureCapacity(8)
 	for _, a := range [...]struct{ name, value string }{
-		{attributeTag, l.tag},
-		{attributeExtended, l.extended},
-		{attributeState, l.state},
-		{attributeMode, l.mode},
-		{attributeClass, l.class},
-		{attributeReason, l.reason},
-		{attributeDomain, l.domain},
+		{attributeTag, l.Tag},
+		{attributeExtended, l.Extended},
+		{attributeState, l.State},
+		{attributeMode, l.Mode},
+		{attributeClass, l.Class},
+		{attributeReason, l.Reason},
+		{attributeDomain, l.Domain},
 	} {
 		if a.value != "" {
 			attributes.PutStr(a.name, a.value)
 		}
 	}
-	if l.code != 0 {
-		attributes.PutInt(attributeCode, int64(l.code))
+	if l.Code != 0 {
+		attributes.PutInt(attributeCode, int64(l.Code))
 	}
 }
 
 // labelsOf returns the attributes of a report without a tag.
 func labelsOf(r *failure.Report) labels {
 	return labels{
-		code:     r.Code,
-		extended: r.Extended.String(),
-		state:    label(r.State),
-		mode:     modeOf(r),
-		class:    r.Class(),
-		reason:   r.Reason(),
-		domain:   label(r.RecipientDomain()),
+		Code:     r.Code,
+		Extended: r.Extended.String(),
+		State:    label(r.State),
+		Mode:     modeOf(r),
+		Class:    r.Class(),
+		Reason:   r.Reason(),
+		Domain:   label(r.RecipientDomain()),
 	}
 }
 
@@ -120,15 +136,15 @@ func newSelection[K ~string](enabled []K) selection {
 	}
 }
 
-func (s *selection) of(l labels) labels {
+func (s *selection) of(l *labels) labels {
 	return labels{
-		code:     only(s.code, l.code),
-		extended: only(s.extended, l.extended),
-		state:    only(s.state, l.state),
-		mode:     only(s.mode, l.mode),
-		class:    only(s.class, l.class),
-		reason:   only(s.reason, l.reason),
-		domain:   only(s.domain, l.domain),
+		Code:     only(s.code, l.Code),
+		Extended: only(s.extended, l.Extended),
+		State:    only(s.state, l.State),
+		Mode:     only(s.mode, l.Mode),
+		Class:    only(s.class, l.Class),
+		Reason:   only(s.reason, l.Reason),
+		Domain:   only(s.domain, l.Domain),
 	}
 }
 
@@ -172,127 +188,95 @@ func (f *tagFilter) lets(tag string) bool {
 	return slices.ContainsFunc(f.include, matches) && !slices.ContainsFunc(f.exclude, matches)
 }
 
-// counters are the totals of both metrics.
+// counters are the metrics that are enabled.
 type counters struct {
-	failures, byTag *counted // nil when disabled
-	tags            tagFilter
-	temporality     counter.Temporality
+	metrics     []counted
+	tags        tagFilter
+	temporality counter.Temporality
 }
 
 // counted is one metric.
 type counted struct {
 	name, description string
-	selection         selection
-	sums              *counter.Sums[labels]
+	// byTag says that a report counts once for each tag rather than once.
+	byTag     bool
+	selection selection
+	sums      *counter.Sums[labels]
 }
 
 // newCounters expects a valid configuration.
 func newCounters(config *Config, now time.Time) *counters {
 	temporality, _ := config.Aggregation.temporality()
-	sums := func() *counter.Sums[labels] {
-		return counter.New[labels](counter.Options{
+	c := &counters{tags: newTagFilter(config.Tags), temporality: temporality}
+	add := func(metric counted) {
+		metric.sums = counter.New[labels](counter.Options{
 			Temporality: temporality,
 			Limit:       config.Aggregation.CardinalityLimit,
 			MaxStale:    config.Aggregation.MaxStale,
 		}, now)
+		c.metrics = append(c.metrics, metric)
 	}
-
-	c := &counters{tags: newTagFilter(config.Tags), temporality: temporality}
 	if metric := config.Metrics.EmailDeliveryFailures; metric.Enabled {
-		c.failures = &counted{
+		add(counted{
 			name:        metadata.MetricsInfo.EmailDeliveryFailures.Name,
 			description: "Emails that could not be delivered.",
 			selection:   newSelection(metric.EnabledAttributes),
-			sums:        sums(),
-		}
+		})
 	}
 	if metric := config.Metrics.EmailDeliveryFailuresByTag; metric.Enabled {
-		c.byTag = &counted{
+		add(counted{
 			name:        metadata.MetricsInfo.EmailDeliveryFailuresByTag.Name,
 			description: "Emails that could not be delivered, once for each distinct tag of the message.",
+			byTag:       true,
 			selection:   newSelection(metric.EnabledAttributes),
-			sums:        sums(),
-		}
+		})
 	}
 	return c
 }
 
-// enabled returns the metrics that are.
-func (c *counters) enabled() []*counted {
-	var enabled []*counted
-	for _, one := range []*counted{c.failures, c.byTag} {
-		if one != nil {
-			enabled = append(enabled, one)
-		}
-	}
-	return enabled
-}
-
-// untaken says that something was counted that the metrics pipelines do not have yet.
-func (c *counters) untaken() bool {
-	return slices.ContainsFunc(c.enabled(), func(m *counted) bool { return m.sums.Untaken() })
-}
-
-// overflows is how many counts of one report went to the overflow series of each metric.
-type overflows struct {
-	failures, byTag int64
-}
-
-// count counts a report.
-func (c *counters) count(r *failure.Report, now time.Time) (over overflows) {
+// keys are what a report counts, for each metric.
+func (c *counters) keys(r *failure.Report) ledger.Counts[labels] {
 	all := labelsOf(r)
-	if c.failures != nil && c.failures.sums.Add(c.failures.selection.of(all), now) {
-		over.failures++
-	}
-	if c.byTag == nil {
-		return over
-	}
-
-	key := c.byTag.selection.of(all)
-	counted := make([]string, 0, 8)
-	for _, tag := range r.Tags {
-		tag = label(tag)
-		if slices.Contains(counted, tag) || !c.tags.lets(tag) {
+	counts := make(ledger.Counts[labels], len(c.metrics))
+	for i := range c.metrics {
+		metric := &c.metrics[i]
+		key := metric.selection.of(&all)
+		if !metric.byTag {
+			counts[i] = []labels{key}
 			continue
 		}
-		counted = append(counted, tag)
-		key.tag = tag
-		if c.byTag.sums.Add(key, now) {
-			over.byTag++
+		for _, tag := range r.Tags {
+			key.Tag = label(tag)
+			if c.tags.lets(key.Tag) && !slices.Contains(counts[i], key) {
+				counts[i] = append(counts[i], key)
+			}
 		}
 	}
-	return over
+	return counts
 }
 
-// collection is a report of all metrics, ready to be sent.
-type collection struct {
-	metrics pmetric.Metrics
-	reports []*counter.Report[labels]
-}
-
-// taken records that the metrics pipelines have it.
-func (c *collection) taken() {
-	for _, report := range c.reports {
-		report.Taken()
+// ledgerMetrics are the metrics as the ledger knows them, in the same order.
+func (c *counters) ledgerMetrics() []ledger.Metric[labels] {
+	metrics := make([]ledger.Metric[labels], len(c.metrics))
+	for i, metric := range c.metrics {
+		metrics[i] = ledger.Metric[labels]{Name: metric.name, Sums: metric.sums}
 	}
+	return metrics
 }
 
-// collect returns what is due at now.
-func (c *counters) collect(now time.Time, resource pcommon.Resource, version string) *collection {
-	due := &collection{metrics: pmetric.NewMetrics()}
-	rm := due.metrics.ResourceMetrics().AppendEmpty()
+// newMetrics makes what is sent of the reports of all metrics.
+func (c *counters) newMetrics(reports []*counter.Report[labels], resource pcommon.Resource, version string) pmetric.Metrics {
+	metrics := pmetric.NewMetrics()
+	rm := metrics.ResourceMetrics().AppendEmpty()
 	resource.CopyTo(rm.Resource())
 	sm := rm.ScopeMetrics().AppendEmpty()
 	sm.Scope().SetName(metadata.ScopeName)
 	sm.Scope().SetVersion(version)
 
-	for _, metric := range c.enabled() {
-		report := metric.sums.Collect(now)
-		due.reports = append(due.reports, report)
-
+	for i, report := range reports {
 		m := sm.Metrics().AppendEmpty()
-		m.SetName(metric.name)
-		m.SetDescription(metric.description)
+		m.SetName(c.metrics[i].name)
+		m.SetDescription(c.metrics[i].description)
 		m.SetUnit("{failure}")
 		sum := m.SetEmptySum()
 		sum.SetIsMonotonic(true)
@@ -306,7 +290,7 @@ func (c *counters) collect(now time.Time, resource pcommon.Resource, version str
 		}
 	}
 	sm.Metrics().RemoveIf(func(m pmetric.Metric) bool { return m.Sum().DataPoints().Len() == 0 })
-	return due
+	return metrics
 }
 
 func put(point counter.Point[labels], to pmetric.NumberDataPoint) {

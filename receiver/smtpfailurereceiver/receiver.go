@@ -17,12 +17,14 @@ import (
 	"go.opentelemetry.io/collector/config/confighttp"
 	"go.opentelemetry.io/collector/config/confignet"
 	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/extension/xextension/storage"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.uber.org/zap"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
 )
 
 const (
@@ -30,6 +32,9 @@ const (
 	// The formats of what is received, for the spans of receiverhelper.
 	formatReport  = "smtp_failure"
 	formatCounter = "smtp_failure_counters"
+
+	// defaultPatience is long enough for a pipeline that takes its time, and short enough for a sender that waits for the answer.
+	defaultPatience = 2 * time.Second
 )
 
 var errShutDown = errors.New("the receiver was shut down")
@@ -44,6 +49,8 @@ type smtpFailureReceiver struct {
 	metrics consumer.Metrics
 	// now is the clock.
 	now func() time.Time
+	// patience is how long a report waits for another copy of it that is under way.
+	patience time.Duration
 	// forget is called once at shutdown, so that the configuration can be used for a new receiver.
 	forget func()
 
@@ -52,7 +59,8 @@ type smtpFailureReceiver struct {
 	telemetry      *selfTelemetry
 	receiveLogs    *receiverhelper.ObsReport
 	receiveMetrics *receiverhelper.ObsReport
-	counters       *counters // nil without metrics pipelines
+	counters       *counters
+	ledger         *ledger.Ledger[labels]
 
 	startOnce, shutdownOnce sync.Once
 	startErr, shutdownErr   error
@@ -97,6 +105,7 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 		settings:       settings,
 		logger:         settings.Logger,
 		now:            time.Now,
+		patience:       defaultPatience,
 		forget:         func() {},
 		resource:       resource,
 		decoder:        failure.Decoder{Location: location},
@@ -139,11 +148,16 @@ func (r *smtpFailureReceiver) Start(ctx context.Context, host component.Host) er
 }
 
 func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) error {
+	r.counters = new(counters)
 	if r.metrics != nil {
 		r.counters = newCounters(r.config, r.now())
-		if err := r.telemetry.observeSeries(r.counters); err != nil {
-			return err
-		}
+	}
+	var err error
+	if r.ledger, err = r.openLedger(ctx, host); err != nil {
+		return err
+	}
+	if err := r.telemetry.observe(r.ledger, r.counters); err != nil {
+		return err
 	}
 
 	server, err := r.config.HTTP.ToServer(ctx, host.GetExtensions(), r.settings.TelemetrySettings,
@@ -174,6 +188,58 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 		r.startFlushing()
 	}
 	return nil
+}
+
+// openLedger opens the ledger in the storage extension, if one is configured, else in memory.
+func (r *smtpFailureReceiver) openLedger(ctx context.Context, host component.Host) (*ledger.Ledger[labels], error) {
+	instance, _ := r.resource.Attributes().Get(attributeServiceInstanceID)
+	options := ledger.Options[labels]{
+		Deduplicate: r.config.Deduplication.Enabled,
+		TTL:         r.config.Deduplication.TTL,
+		MaxEntries:  r.config.Deduplication.MaxEntries,
+		Patience:    r.patience,
+		Now:         r.now,
+		Metrics:     r.counters.ledgerMetrics(),
+		Temporality: r.counters.temporality,
+		Encode:      encodeLabels,
+		Decode:      decodeLabels,
+		Instance:    instance.Str(),
+		Observe:     func(_ int, err error) { r.telemetry.stored(err) },
+		Health: func(err error) {
+			if err != nil {
+				r.logger.Error("The store fails; until it works again, reports are refused with 503", zap.Error(err))
+				componentstatus.ReportStatus(host, componentstatus.NewRecoverableErrorEvent(err))
+				return
+			}
+			r.logger.Info("The store works again")
+			componentstatus.ReportStatus(host, componentstatus.NewEvent(componentstatus.StatusOK))
+		},
+	}
+	if r.config.Storage == nil {
+		return ledger.New(options), nil
+	}
+
+	extension, ok := host.GetExtensions()[*r.config.Storage]
+	if !ok {
+		return nil, fmt.Errorf("storage: there is no extension %q; it takes the name of a storage extension that is listed in service::extensions", r.config.Storage)
+	}
+	storageExtension, ok := extension.(storage.Extension)
+	if !ok {
+		return nil, fmt.Errorf("storage: the extension %q does not store anything; it takes the name of a storage extension such as file_storage", r.config.Storage)
+	}
+	client, err := storageExtension.GetClient(ctx, component.KindReceiver, r.settings.ID, "")
+	if err != nil {
+		return nil, fmt.Errorf("storage: %w", err)
+	}
+	opened, err := ledger.Open(ctx, client, options)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("storage: %w", err), client.Close(ctx))
+	}
+	// The totals go on as the series of the process that began them.
+	if _, configured := r.config.ResourceAttributes[attributeServiceInstanceID]; !configured {
+		instance.SetStr(opened.Instance())
+	}
+	return opened, nil
 }
 
 // open says that the endpoint can be reached from other machines and that nothing checks who calls.
@@ -218,6 +284,9 @@ func (r *smtpFailureReceiver) shutdown(ctx context.Context) error {
 	if r.flushing != nil {
 		errs = append(errs, r.stopAndFlush(ctx))
 	}
+	if r.ledger != nil {
+		errs = append(errs, r.ledger.Close(ctx))
+	}
 	return errors.Join(errs...)
 }
 
@@ -257,7 +326,7 @@ func (r *smtpFailureReceiver) stopAndFlush(ctx context.Context) error {
 
 	err := r.flush(ctx)
 	// A series that was never sent was sent as zero just now, and its total is still due.
-	if err == nil && r.counters.untaken() {
+	if err == nil && r.ledger.Untaken() {
 		err = r.flush(ctx)
 	}
 	if err != nil {
@@ -268,43 +337,79 @@ func (r *smtpFailureReceiver) stopAndFlush(ctx context.Context) error {
 
 // flush sends what is due of the counters to the metrics pipelines. What they refuse is due again with the next flush.
 func (r *smtpFailureReceiver) flush(ctx context.Context) error {
-	due := r.counters.collect(r.now(), r.resource, r.settings.BuildInfo.Version)
-	points := due.metrics.DataPointCount()
-	if points == 0 {
-		due.taken()
-		return nil
-	}
-
-	ctx = r.receiveMetrics.StartMetricsOp(ctx)
-	err := r.metrics.ConsumeMetrics(ctx, due.metrics)
-	r.receiveMetrics.EndMetricsOp(ctx, formatCounter, points, err)
-	r.telemetry.flushed(ctx, err)
-	if err == nil {
-		due.taken()
-	}
-	return err
-}
-
-// accept hands a report to the logs pipelines and counts it. When it returns nil, both is done. A report that the pipelines refuse for good
-// is counted too: the failure happened all the same, and nobody will report it again. Any other error counts nothing.
-func (r *smtpFailureReceiver) accept(ctx context.Context, report *failure.Report, arrived time.Time) error {
-	// A sender that hangs up does not stop what has begun: half of the pipelines may have the record already.
-	ctx = context.WithoutCancel(ctx)
-
-	var err error
-	if r.logs != nil {
-		ctx := r.receiveLogs.StartLogsOp(ctx)
-		err = r.logs.ConsumeLogs(ctx, newLogs(report, arrived, r.resource, r.settings.BuildInfo.Version))
-		r.receiveLogs.EndLogsOp(ctx, formatReport, 1, err)
-	}
-	if err != nil && !isPermanent(err) {
+	due, err := r.ledger.Collect(ctx)
+	if err != nil {
 		return err
 	}
+	metrics := r.counters.newMetrics(due.Reports, r.resource, r.settings.BuildInfo.Version)
+	points := metrics.DataPointCount()
+	if points > 0 {
+		ctx := r.receiveMetrics.StartMetricsOp(ctx)
+		err = r.metrics.ConsumeMetrics(ctx, metrics)
+		r.receiveMetrics.EndMetricsOp(ctx, formatCounter, points, err)
+		r.telemetry.flushed(ctx, err)
+		if err != nil {
+			return err
+		}
+	}
+	return due.Taken(ctx)
+}
+
+// accept hands a report to the logs pipelines and counts it, once however often it is sent. It returns an answer when that is over and
+// done with, and an error when the report has to be sent again; the ledger tells how it goes on then.
+func (r *smtpFailureReceiver) accept(ctx context.Context, report *failure.Report, arrived time.Time) (*answer, error) {
+	attempt, known, err := r.ledger.Begin(ctx, ledger.ID(report.Identity("")))
+	if err != nil {
+		return nil, err
+	}
+	if attempt == nil {
+		r.telemetry.duplicate(ctx)
+		if known == ledger.Refused {
+			return answerRefused, nil
+		}
+		return answerDuplicate, nil
+	}
+	defer attempt.Release()
+
+	// A sender that hangs up does not stop what has begun: half of the pipelines may have the record already.
+	ctx = context.WithoutCancel(ctx)
+	outcome := attempt.HandedOver
+	if outcome == 0 {
+		if outcome, err = r.handOver(ctx, report, arrived); err != nil {
+			return nil, err
+		}
+	}
+	over, err := attempt.Commit(ctx, outcome, r.counters.keys(report))
+	if err != nil {
+		return nil, err
+	}
+
 	for _, field := range report.Anomalies {
 		r.telemetry.anomaly(ctx, field)
 	}
-	if r.counters != nil {
-		r.telemetry.overflowed(ctx, r.counters.count(report, arrived))
+	r.telemetry.overflowed(ctx, r.counters, over)
+	if outcome == ledger.Refused {
+		return answerRefused, nil
 	}
-	return err
+	return answerAccepted, nil
+}
+
+// handOver gives the record to the logs pipelines. A report that they refuse for good is done with too: the failure happened all the same,
+// so that it counts, and nobody has to report it again.
+func (r *smtpFailureReceiver) handOver(ctx context.Context, report *failure.Report, arrived time.Time) (ledger.Outcome, error) {
+	if r.logs == nil {
+		return ledger.Accepted, nil
+	}
+	ctx = r.receiveLogs.StartLogsOp(ctx)
+	err := r.logs.ConsumeLogs(ctx, newLogs(report, arrived, r.resource, r.settings.BuildInfo.Version))
+	r.receiveLogs.EndLogsOp(ctx, formatReport, 1, err)
+	switch {
+	case err == nil:
+		return ledger.Accepted, nil
+	case isPermanent(err):
+		r.logger.Warn("The logs pipelines refused a report for good", zap.Error(err))
+		return ledger.Refused, nil
+	default:
+		return 0, err
+	}
 }

@@ -165,9 +165,12 @@ func TestCountersGoOutEveryInterval(t *testing.T) {
 			return nil
 		})
 		r.counters = newCounters(r.config, r.now())
+		r.ledger, err = r.openLedger(t.Context(), componenttest.NewNopHost())
+		require.NoError(t, err)
 		report, err := r.decoder.Form("id=1")
 		require.NoError(t, err)
-		require.NoError(t, r.accept(t.Context(), &report, r.now()))
+		_, err = r.accept(t.Context(), &report, r.now())
+		require.NoError(t, err)
 
 		r.startFlushing()
 		time.Sleep(35 * time.Second) // of the bubble's clock
@@ -188,9 +191,12 @@ func TestShutdownWaitsForAFlushUntilItsDeadline(t *testing.T) {
 			return ctx.Err()
 		})
 		r.counters = newCounters(r.config, r.now())
+		r.ledger, err = r.openLedger(t.Context(), componenttest.NewNopHost())
+		require.NoError(t, err)
 		report, err := r.decoder.Form("id=1")
 		require.NoError(t, err)
-		require.NoError(t, r.accept(t.Context(), &report, r.now()))
+		_, err = r.accept(t.Context(), &report, r.now())
+		require.NoError(t, err)
 		r.startFlushing()
 		time.Sleep(11 * time.Second) // of the bubble's clock: a flush hangs
 
@@ -266,7 +272,7 @@ func TestSignalsThatAreNotUsed(t *testing.T) {
 		run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.metrics = nil })
 		assert.Equal(t, http.StatusOK, run.post(t, "id=1").status)
 		assert.Equal(t, 1, run.logs.LogRecordCount())
-		assert.Nil(t, run.receiver.counters, "nothing is held that nobody gets")
+		assert.Empty(t, run.receiver.counters.metrics, "nothing is held that nobody gets")
 	})
 	t.Run("metrics only", func(t *testing.T) {
 		run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs = nil })

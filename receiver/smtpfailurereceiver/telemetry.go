@@ -2,12 +2,14 @@ package smtpfailurereceiver
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -20,6 +22,8 @@ const (
 
 	outcomeAccepted = "accepted"
 	outcomeRefused  = "refused"
+	outcomeOK       = "ok"
+	outcomeFailed   = "failed"
 )
 
 // selfTelemetry is what the receiver says of itself. It never holds a payload or an address.
@@ -68,31 +72,51 @@ func (t *selfTelemetry) anomaly(ctx context.Context, field string) {
 	t.builder.SMTPFailureAnomalies.Add(ctx, 1, metric.WithAttributes(attribute.String(attributeField, field)))
 }
 
+func (t *selfTelemetry) duplicate(ctx context.Context) {
+	t.builder.SMTPFailureDuplicates.Add(ctx, 1)
+}
+
 func (t *selfTelemetry) flushed(ctx context.Context, err error) {
-	outcome := outcomeAccepted
+	t.builder.SMTPFailureFlushes.Add(ctx, 1, withOutcome(err, outcomeAccepted, outcomeRefused))
+}
+
+func (t *selfTelemetry) stored(err error) {
+	t.builder.SMTPFailureStoreWrites.Add(context.Background(), 1, withOutcome(err, outcomeOK, outcomeFailed))
+}
+
+func withOutcome(err error, good, bad string) metric.MeasurementOption {
 	if err != nil {
-		outcome = outcomeRefused
+		good = bad
 	}
-	t.builder.SMTPFailureFlushes.Add(ctx, 1, metric.WithAttributes(attribute.String(attributeOutcome, outcome)))
+	return metric.WithAttributes(attribute.String(attributeOutcome, good))
 }
 
-func (t *selfTelemetry) overflowed(ctx context.Context, over overflows) {
-	if over.failures > 0 {
-		t.builder.SMTPFailureOverflows.Add(ctx, over.failures, withMetric(metadata.MetricsInfo.EmailDeliveryFailures.Name))
-	}
-	if over.byTag > 0 {
-		t.builder.SMTPFailureOverflows.Add(ctx, over.byTag, withMetric(metadata.MetricsInfo.EmailDeliveryFailuresByTag.Name))
-	}
-}
-
-// observeSeries reports the number of series until the builder is shut down.
-func (t *selfTelemetry) observeSeries(c *counters) error {
-	return t.builder.RegisterSMTPFailureSeriesCallback(func(_ context.Context, o metric.Int64Observer) error {
-		for _, m := range c.enabled() {
-			o.Observe(int64(m.sums.Len()), withMetric(m.name))
+func (t *selfTelemetry) overflowed(ctx context.Context, c *counters, over ledger.Overflows) {
+	for i, n := range over {
+		if n > 0 {
+			t.builder.SMTPFailureOverflows.Add(ctx, int64(n), withMetric(c.metrics[i].name))
 		}
-		return nil
-	})
+	}
+}
+
+// observe reports what is held until the builder is shut down.
+func (t *selfTelemetry) observe(l *ledger.Ledger[labels], c *counters) error {
+	return errors.Join(
+		t.builder.RegisterSMTPFailureSeriesCallback(func(_ context.Context, o metric.Int64Observer) error {
+			for _, m := range c.metrics {
+				o.Observe(int64(m.sums.Len()), withMetric(m.name))
+			}
+			return nil
+		}),
+		t.builder.RegisterSMTPFailureRememberedCallback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(l.Remembered()))
+			return nil
+		}),
+		t.builder.RegisterSMTPFailureEvictionsCallback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(l.EvictedEarly())
+			return nil
+		}),
+	)
 }
 
 func withMetric(name string) metric.MeasurementOption {

@@ -29,12 +29,16 @@ type TelemetryBuilder struct {
 	mu                         sync.Mutex
 	registrations              []metric.Registration
 	SMTPFailureAnomalies       metric.Int64Counter
+	SMTPFailureDuplicates      metric.Int64Counter
+	SMTPFailureEvictions       metric.Int64ObservableCounter
 	SMTPFailureFlushes         metric.Int64Counter
 	SMTPFailureOverflows       metric.Int64Counter
 	SMTPFailureReceivedBytes   metric.Int64Counter
+	SMTPFailureRemembered      metric.Int64ObservableGauge
 	SMTPFailureRequestDuration metric.Float64Histogram
 	SMTPFailureRequests        metric.Int64Counter
 	SMTPFailureSeries          metric.Int64ObservableGauge
+	SMTPFailureStoreWrites     metric.Int64Counter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -46,6 +50,36 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterSMTPFailureEvictionsCallback sets callback for observable SMTPFailureEvictions metric.
+func (builder *TelemetryBuilder) RegisterSMTPFailureEvictionsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.SMTPFailureEvictions, obs: o})
+		return nil
+	}, builder.SMTPFailureEvictions)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterSMTPFailureRememberedCallback sets callback for observable SMTPFailureRemembered metric.
+func (builder *TelemetryBuilder) RegisterSMTPFailureRememberedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.SMTPFailureRemembered, obs: o})
+		return nil
+	}, builder.SMTPFailureRemembered)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
 }
 
 // RegisterSMTPFailureSeriesCallback sets callback for observable SMTPFailureSeries metric.
@@ -97,6 +131,18 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{anomaly}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.SMTPFailureDuplicates, err = builder.meter.Int64Counter(
+		"otelcol_smtp_failure_duplicates",
+		metric.WithDescription("Reports that were sent again after they had been taken, or refused for good. They count nowhere else. [Alpha]"),
+		metric.WithUnit("{report}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.SMTPFailureEvictions, err = builder.meter.Int64ObservableCounter(
+		"otelcol_smtp_failure_evictions",
+		metric.WithDescription("Reports that were forgotten before their ttl because max_entries newer ones came. A repeat of one counts again. [Alpha]"),
+		metric.WithUnit("{report}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.SMTPFailureFlushes, err = builder.meter.Int64Counter(
 		"otelcol_smtp_failure_flushes",
 		metric.WithDescription("Times that the counters were sent to the metrics pipelines. [Alpha]"),
@@ -113,6 +159,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_smtp_failure_received_bytes",
 		metric.WithDescription("Bytes of request bodies read, after decompression. [Alpha]"),
 		metric.WithUnit("By"),
+	)
+	errs = errors.Join(errs, err)
+	builder.SMTPFailureRemembered, err = builder.meter.Int64ObservableGauge(
+		"otelcol_smtp_failure_remembered",
+		metric.WithDescription("Reports that are remembered, so that a repeat is known. [Alpha]"),
+		metric.WithUnit("{report}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.SMTPFailureRequestDuration, err = builder.meter.Float64Histogram(
@@ -132,6 +184,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_smtp_failure_series",
 		metric.WithDescription("Series held, the overflow series included. [Alpha]"),
 		metric.WithUnit("{series}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.SMTPFailureStoreWrites, err = builder.meter.Int64Counter(
+		"otelcol_smtp_failure_store_writes",
+		metric.WithDescription("Writes to the store. One write takes all the reports that wait at the same time. [Alpha]"),
+		metric.WithUnit("{write}"),
 	)
 	errs = errors.Join(errs, err)
 	return &builder, errs

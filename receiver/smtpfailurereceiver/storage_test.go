@@ -1,0 +1,305 @@
+package smtpfailurereceiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/extension/extensiontest"
+	"go.opentelemetry.io/collector/extension/xextension/storage"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/receiver/receivertest"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
+)
+
+var storageID = component.MustNewID("file_storage")
+
+// withStorage is a collector with file_storage in a directory. The store works until broken is set.
+type withStorage struct {
+	*hostWith
+	broken atomic.Bool
+}
+
+func newStorageHost(t *testing.T, directory string) *withStorage {
+	t.Helper()
+	factory := filestorage.NewFactory()
+	config := factory.CreateDefaultConfig().(*filestorage.Config)
+	config.Directory = directory
+	config.FSync = true
+	extension, err := factory.Create(t.Context(), extensiontest.NewNopSettings(factory.Type()), config)
+	require.NoError(t, err)
+	require.NoError(t, extension.Start(t.Context(), componenttest.NewNopHost()))
+	t.Cleanup(func() { require.NoError(t, extension.Shutdown(context.WithoutCancel(t.Context()))) })
+
+	host := &withStorage{hostWith: &hostWith{status: make(chan *componentstatus.Event, 100)}}
+	host.extensions = map[component.ID]component.Component{storageID: &breakable{Extension: extension.(storage.Extension), broken: &host.broken}}
+	return host
+}
+
+// breakable is a storage extension that fails on demand.
+type breakable struct {
+	storage.Extension
+	broken *atomic.Bool
+}
+
+func (b *breakable) GetClient(ctx context.Context, kind component.Kind, id component.ID, name string) (storage.Client, error) {
+	client, err := b.Extension.GetClient(ctx, kind, id, name)
+	return &breakableClient{Client: client, broken: b.broken}, err
+}
+
+type breakableClient struct {
+	storage.Client
+	broken *atomic.Bool
+}
+
+func (c *breakableClient) Batch(ctx context.Context, ops ...*storage.Operation) error {
+	if c.broken.Load() {
+		return errors.New("no space left on device")
+	}
+	return c.Client.Batch(ctx, ops...)
+}
+
+func storageConfig() *Config {
+	config := defaultConfig()
+	config.Storage = &storageID
+	config.Aggregation.Interval = time.Hour // the tests flush
+	return config
+}
+
+func TestARepeatIsAbsorbed(t *testing.T) {
+	run := startRun(t, defaultConfig(), asItIs)
+	for range 3 {
+		assert.Equal(t, http.StatusOK, run.post(t, "id=1&time=1795256098&code=550&tags=a").status)
+	}
+	assert.Equal(t, http.StatusOK, run.post(t, "id=1&time=1795256099&code=550&tags=a").status, "another time, another failure")
+	assert.Equal(t, "2", run.count(t, "otelcol_smtp_failure_remembered{}"))
+	assert.Equal(t, "2", run.count(t, requests("duplicate", 200)))
+	assert.Equal(t, "2", run.count(t, "otelcol_smtp_failure_duplicates{}"))
+	require.NoError(t, run.receiver.Shutdown(t.Context()))
+	assert.Equal(t, map[string]int64{failuresMetric: 2, byTagMetric: 2}, totals(run.metrics))
+	assert.Equal(t, 2, run.logs.LogRecordCount())
+}
+
+func TestWithoutDeduplicationARepeatCounts(t *testing.T) {
+	config := defaultConfig()
+	config.Deduplication.Enabled = false
+	run := startRun(t, config, asItIs)
+	for range 3 {
+		assert.Equal(t, http.StatusOK, run.post(t, "id=1&time=1795256098").status)
+	}
+	require.NoError(t, run.receiver.Shutdown(t.Context()))
+	assert.Equal(t, int64(3), totals(run.metrics)[failuresMetric])
+	assert.Equal(t, 3, run.logs.LogRecordCount())
+}
+
+func TestARepeatOfWhatWasRefusedForGoodIsRefused(t *testing.T) {
+	asked := 0
+	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
+		r.logs = logsThat(func(context.Context, plog.Logs) error {
+			asked++
+			return consumererror.NewPermanent(errors.New("never"))
+		})
+	})
+	for range 3 {
+		assert.Equal(t, http.StatusBadRequest, run.post(t, "id=1").status)
+	}
+	assert.Equal(t, 1, asked, "the pipelines are asked once")
+	require.NoError(t, run.receiver.Shutdown(t.Context()))
+	assert.Equal(t, int64(1), totals(run.metrics)[failuresMetric])
+}
+
+func TestARefusalForNowIsNotRemembered(t *testing.T) {
+	var refusing atomic.Bool
+	refusing.Store(true)
+	sink := new(consumertest.LogsSink)
+	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
+		r.logs = logsThat(func(ctx context.Context, logs plog.Logs) error {
+			if refusing.Load() {
+				return errors.New("queue is full")
+			}
+			return sink.ConsumeLogs(ctx, logs)
+		})
+	})
+	for range 3 {
+		assert.Equal(t, http.StatusServiceUnavailable, run.post(t, "id=1").status)
+	}
+	refusing.Store(false)
+	assert.Equal(t, http.StatusOK, run.post(t, "id=1").status)
+	require.NoError(t, run.receiver.Shutdown(t.Context()))
+	assert.Equal(t, int64(1), totals(run.metrics)[failuresMetric])
+	assert.Equal(t, 1, sink.LogRecordCount())
+}
+
+func TestCopiesInFlightWaitForTheFirst(t *testing.T) {
+	arrived, release := make(chan struct{}), make(chan struct{})
+	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
+		r.logs = logsThat(func(context.Context, plog.Logs) error {
+			close(arrived)
+			<-release
+			return nil
+		})
+	})
+	first, copies := make(chan int, 1), make(chan int, 3)
+	send := func(answers chan<- int) {
+		answer, err := do(http.DefaultClient, newForm(context.WithoutCancel(t.Context()), run.url(), "id=1"))
+		assert.NoError(t, err)
+		answers <- answer.status
+	}
+	go send(first)
+	<-arrived
+	for range cap(copies) {
+		go send(copies)
+	}
+	close(release)
+	assert.Equal(t, http.StatusOK, <-first)
+	for range cap(copies) {
+		assert.Equal(t, http.StatusOK, <-copies)
+	}
+	assert.Equal(t, "3", run.count(t, requests("duplicate", 200)))
+}
+
+func TestACopyThatWaitsTooLongIsToldToComeBack(t *testing.T) {
+	arrived, release := make(chan struct{}), make(chan struct{})
+	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
+		r.patience = time.Millisecond
+		r.logs = logsThat(func(context.Context, plog.Logs) error {
+			close(arrived)
+			<-release
+			return nil
+		})
+	})
+	first := make(chan int, 1)
+	go func() {
+		answer, err := do(http.DefaultClient, newForm(context.WithoutCancel(t.Context()), run.url(), "id=1"))
+		assert.NoError(t, err)
+		first <- answer.status
+	}()
+	<-arrived
+	answer := run.post(t, "id=1")
+	assert.Equal(t, http.StatusServiceUnavailable, answer.status)
+	assert.Equal(t, retryAfter, answer.header.Get("Retry-After"))
+	assert.Equal(t, "1", run.count(t, requests("in_flight", 503)))
+	close(release)
+	assert.Equal(t, http.StatusOK, <-first)
+}
+
+func TestARestartGoesOnWhereItStopped(t *testing.T) {
+	directory := t.TempDir()
+	type point struct {
+		instance string
+		start    time.Time
+		value    int64
+	}
+	session := func(ids ...int) (last point, records int) {
+		host := newStorageHost(t, directory)
+		run := startRunOn(t, host, storageConfig(), asItIs)
+		for _, id := range ids {
+			require.Equal(t, http.StatusOK, run.post(t, fmt.Sprintf("id=%d&time=1795256098&code=550", id)).status)
+		}
+		require.NoError(t, run.receiver.Shutdown(t.Context()))
+		all := run.metrics.AllMetrics()
+		resource := all[len(all)-1].ResourceMetrics().At(0)
+		instance, _ := resource.Resource().Attributes().Get(attributeServiceInstanceID)
+		p := resource.ScopeMetrics().At(0).Metrics().At(0).Sum().DataPoints()
+		require.Equal(t, 1, p.Len())
+		return point{instance.Str(), p.At(0).StartTimestamp().AsTime(), p.At(0).IntValue()}, run.logs.LogRecordCount()
+	}
+
+	first, records := session(1, 2, 3)
+	assert.Equal(t, int64(3), first.value)
+	assert.Equal(t, 3, records)
+	second, records := session(2, 3, 4)
+	assert.Equal(t, point{first.instance, first.start, 4}, second, "the same series, and repeats are known")
+	assert.Equal(t, 1, records)
+	third, _ := session()
+	assert.Equal(t, second, third)
+}
+
+func TestAStoreThatFailsAndHeals(t *testing.T) {
+	host := newStorageHost(t, t.TempDir())
+	run := startRunOn(t, host, storageConfig(), asItIs)
+	require.Equal(t, http.StatusOK, run.post(t, "id=1").status)
+
+	host.broken.Store(true)
+	for i := 2; i < 5; i++ {
+		answer := run.post(t, "id="+strconv.Itoa(i))
+		assert.Equal(t, http.StatusServiceUnavailable, answer.status)
+		assert.Equal(t, retryAfter, answer.header.Get("Retry-After"))
+	}
+	assert.Equal(t, http.StatusOK, run.post(t, "id=1").status, "what is known is known without the store")
+	assert.Equal(t, "3", run.count(t, requests("store_unavailable", 503)))
+	assert.Equal(t, 2, run.logs.LogRecordCount(), "after the first failure nothing is handed over that could not be kept")
+	require.NoError(t, run.receiver.flush(t.Context()), "the totals still go out")
+	event := <-host.status
+	assert.Equal(t, componentstatus.StatusRecoverableError, event.Status())
+	require.ErrorContains(t, event.Err(), "no space left on device")
+
+	host.broken.Store(false)
+	for i := 1; i < 5; i++ {
+		assert.Equal(t, http.StatusOK, run.post(t, "id="+strconv.Itoa(i)).status)
+	}
+	assert.Equal(t, componentstatus.StatusOK, (<-host.status).Status())
+	require.NoError(t, run.receiver.Shutdown(t.Context()))
+	assert.Equal(t, 4, run.logs.LogRecordCount(), "no record was handed over twice")
+	assert.Equal(t, int64(4), totals(run.metrics)[failuresMetric])
+}
+
+func TestStorageThatCannotBeUsedStopsTheStart(t *testing.T) {
+	broken := newStorageHost(t, t.TempDir())
+	broken.broken.Store(true)
+	closed := newStorageHost(t, t.TempDir())
+	closed.extensions[storageID] = noClients{}
+	for _, test := range []struct {
+		name, message string
+		host          component.Host
+	}{
+		{"not there", `storage: there is no extension "file_storage"`, &hostWith{}},
+		{"not a storage", `storage: the extension "file_storage" does not store anything`, &hostWith{extensions: map[component.ID]component.Component{storageID: doorkeeper{}}}},
+		{"no clients", "storage: no clients today", closed},
+		{"cannot be written", "storage: the store did not take it: no space left on device", broken},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			config := storageConfig()
+			config.HTTP.NetAddr.Endpoint = "localhost:0"
+			r, err := NewFactory().CreateLogs(t.Context(), receivertest.NewNopSettings(metadata.Type), config, consumertest.NewNop())
+			require.NoError(t, err)
+			require.ErrorContains(t, r.Start(t.Context(), test.host), test.message)
+			assert.NoError(t, r.Shutdown(t.Context()))
+		})
+	}
+}
+
+type noClients struct{ storage.Extension }
+
+func (noClients) GetClient(context.Context, component.Kind, component.ID, string) (storage.Client, error) {
+	return nil, errors.New("no clients today")
+}
+
+func TestEveryReceiverHasAStoreOfItsOwn(t *testing.T) {
+	directory := t.TempDir()
+	host := newStorageHost(t, directory)
+	first := startRunOn(t, host, storageConfig(), asItIs)
+	second := startRunOn(t, host, storageConfig(), func(r *smtpFailureReceiver) { r.settings.ID = component.MustNewIDWithName("smtp_failure", "two") })
+	assert.Equal(t, http.StatusOK, first.post(t, "id=1").status)
+	assert.Equal(t, http.StatusOK, second.post(t, "id=1").status)
+	assert.Equal(t, 1, second.logs.LogRecordCount())
+	assert.NotEqual(t, first.receiver.ledger.Instance(), second.receiver.ledger.Instance(), "and never shares a series")
+	files, err := filepath.Glob(filepath.Join(directory, "*"))
+	require.NoError(t, err)
+	assert.Len(t, files, 2)
+}
