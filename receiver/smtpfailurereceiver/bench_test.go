@@ -1,10 +1,13 @@
 package smtpfailurereceiver
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -121,5 +124,47 @@ func BenchmarkHandle(b *testing.B) {
 		if answer.Code != http.StatusOK {
 			b.Fatal(answer.Code)
 		}
+	}
+}
+
+// BenchmarkRequests sends reports over 64 connections to a receiver that keeps its ledger in memory, and to one that keeps it in file_storage
+// with a sync of each write. What it reports is the time for each report, with the client's share in it.
+func BenchmarkRequests(b *testing.B) {
+	const connections = 64
+	for _, kept := range []string{"memory", "storage"} {
+		b.Run(kept, func(b *testing.B) {
+			config := defaultConfig()
+			config.HTTP.NetAddr.Endpoint = "localhost:0"
+			host := componenttest.NewNopHost()
+			if kept == "storage" {
+				config.Storage = &storageID
+				host = newStorageHost(b, b.TempDir())
+			}
+			factory := NewFactory()
+			settings := receivertest.NewNopSettings(metadata.Type)
+			r, err := factory.CreateLogs(b.Context(), settings, config, consumertest.NewNop())
+			require.NoError(b, err)
+			_, err = factory.CreateMetrics(b.Context(), settings, config, consumertest.NewNop())
+			require.NoError(b, err)
+			require.NoError(b, r.Start(b.Context(), host))
+			defer func() { require.NoError(b, r.Shutdown(context.WithoutCancel(b.Context()))) }()
+
+			url := "http://" + r.(*smtpFailureReceiver).listener.Addr().String() + defaultPath
+			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
+			defer client.CloseIdleConnections()
+			var id atomic.Int64
+			b.SetParallelism(connections / runtime.GOMAXPROCS(0))
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					form := typical + "&id=" + strconv.FormatInt(id.Add(1), 10)
+					answer, err := do(client, newForm(context.Background(), url, form))
+					if err != nil || answer.status != http.StatusOK {
+						b.Error(answer.status, err)
+						return
+					}
+				}
+			})
+		})
 	}
 }

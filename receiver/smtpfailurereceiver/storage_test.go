@@ -35,7 +35,7 @@ type withStorage struct {
 	broken atomic.Bool
 }
 
-func newStorageHost(t *testing.T, directory string) *withStorage {
+func newStorageHost(t testing.TB, directory string) *withStorage {
 	t.Helper()
 	factory := filestorage.NewFactory()
 	config := factory.CreateDefaultConfig().(*filestorage.Config)

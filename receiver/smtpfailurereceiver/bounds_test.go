@@ -1,0 +1,103 @@
+package smtpfailurereceiver
+
+import (
+	"context"
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/receiver/receivertest"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
+)
+
+var reportsToBound = flag.Int("reports", 40_000, "the number of distinct reports that TestMemoryAndDiskAreBounded takes")
+
+// TestMemoryAndDiskAreBounded takes reports that are all distinct, each with an id, a tag and an enhanced status of its own, and looks at what is
+// held after each quarter. The first has to fill what there is room for; what is held after the others must not grow any more.
+func TestMemoryAndDiskAreBounded(t *testing.T) {
+	reports := *reportsToBound
+	config := storageConfig()
+	config.Deduplication.MaxEntries = reports / 10
+	directory := t.TempDir()
+	r, err := newReceiver(receivertest.NewNopSettings(metadata.Type), config)
+	require.NoError(t, err)
+	r.logs, r.metrics = consumertest.NewNop(), consumertest.NewNop()
+	r.counters = newCounters(config, r.now())
+	r.ledger, err = r.openLedger(t.Context(), newStorageHost(t, directory))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, r.ledger.Close(context.WithoutCancel(t.Context()))) }()
+
+	var heap, disk []int64
+	var next atomic.Int64
+	for quarter := range 4 {
+		var sending sync.WaitGroup
+		for range 64 {
+			sending.Go(func() {
+				for n := next.Add(1); n <= int64(reports*(quarter+1)/4); n = next.Add(1) {
+					report, err := r.decoder.Form("id=" + strconv.FormatInt(n, 10) + "&time=1795256098&code=550&tags=tag" + strconv.FormatInt(n, 10))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					report.Extended = smtpstatus.Enhanced{Class: 5, Subject: uint16(n / 1000 % 1000), Detail: uint16(n % 1000)}
+					if _, err := r.accept(t.Context(), &report, time.Now()); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		sending.Wait()
+		next.Store(int64(reports * (quarter + 1) / 4))
+		require.NoError(t, r.flush(t.Context()))
+		heap = append(heap, heapInUse())
+		disk = append(disk, diskInUse(t, directory))
+		t.Logf("%9d reports: %6.1f MiB of heap, %6.1f MiB on disk", reports*(quarter+1)/4, mebibytes(heap[quarter]), mebibytes(disk[quarter]))
+	}
+
+	assert.Equal(t, config.Deduplication.MaxEntries, r.ledger.Remembered())
+	for _, m := range r.counters.metrics {
+		assert.Equal(t, config.Aggregation.CardinalityLimit+1, m.sums.Len())
+	}
+	const slack = 4 << 20
+	assert.LessOrEqual(t, heap[3], heap[0]+heap[0]/4+slack)
+	assert.LessOrEqual(t, disk[3], disk[0]+disk[0]/4+slack)
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+func diskInUse(t *testing.T, directory string) (total int64) {
+	require.NoError(t, filepath.WalkDir(directory, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := os.Stat(path)
+		if err == nil {
+			total += info.Size()
+		}
+		return err
+	}))
+	return total
+}
+
+func mebibytes(bytes int64) float64 {
+	return float64(bytes) / (1 << 20)
+}
