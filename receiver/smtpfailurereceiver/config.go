@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,6 +50,8 @@ type Config struct {
 	HTTP confighttp.ServerConfig `mapstructure:"http"`
 	// Path is the URL path that takes reports, with a leading slash and no dots or doubled slashes. Default /failures.
 	Path string `mapstructure:"path"`
+	// OwnershipFiles are what the sender fetches to check that the URL is yours.
+	OwnershipFiles []OwnershipFileConfig `mapstructure:"ownership_files"`
 	// Timezone is the IANA name of the time zone of the variable timestamp, used where time is absent. Default UTC.
 	Timezone string `mapstructure:"timezone"`
 	// ResourceAttributes are set on all that is emitted: strings, numbers or booleans. service.name defaults to smtp_failure.
@@ -64,6 +67,18 @@ type Config struct {
 	Storage *component.ID `mapstructure:"storage"`
 	// Metrics are the settings of each metric: enabled, and attributes.
 	Metrics metadata.MetricsConfig `mapstructure:"metrics"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+// OwnershipFileConfig is a file that is served as text to anyone who asks for it with GET or HEAD, at the root and beside the path.
+type OwnershipFileConfig struct {
+	// Name of the file: letters, digits, dots, dashes and underscores, beginning with a letter or digit.
+	Name string `mapstructure:"name"`
+	// Content of the file, or File, the path from which it is read once at start; exactly one of the two.
+	Content string `mapstructure:"content"`
+	File    string `mapstructure:"file"`
 
 	// prevent unkeyed literal initialization
 	_ struct{}
@@ -140,6 +155,7 @@ func (c *Config) Validate() error {
 	return errors.Join(
 		c.validateHTTP(),
 		c.validatePath(),
+		c.validateOwnershipFiles(),
 		c.validateTimezone(),
 		c.validateResourceAttributes(),
 		c.Tags.validate(),
@@ -195,6 +211,34 @@ func (c *Config) validatePath() error {
 		return fmt.Errorf("path: %q; it takes a URL path with a leading slash, and without a trailing one, dots, doubled slashes, escapes, query or fragment, such as %s", c.Path, defaultPath)
 	}
 	return nil
+}
+
+var ownershipFileName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+func (c *Config) validateOwnershipFiles() error {
+	var errs []error
+	names := make(map[string]bool, len(c.OwnershipFiles))
+	for i, file := range c.OwnershipFiles {
+		key := fmt.Sprintf("ownership_files::%d", i)
+		switch {
+		case !ownershipFileName.MatchString(file.Name):
+			errs = append(errs, fmt.Errorf("%s::name: %q; it takes the name of a file without its folder, such as smtpeter-1a2b3c.txt", key, file.Name))
+		case names[file.Name]:
+			errs = append(errs, fmt.Errorf("%s::name: %q is there twice; it takes a name that no other has", key, file.Name))
+		case slices.Contains(c.ownershipPaths(file.Name), c.Path):
+			errs = append(errs, fmt.Errorf("%s::name: %q is where path takes reports; it takes another name", key, file.Name))
+		}
+		names[file.Name] = true
+		if (file.Content == "") == (file.File == "") {
+			errs = append(errs, fmt.Errorf("%s: it takes exactly one of content, the text of the file, and file, where it is on disk", key))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// ownershipPaths are the two places where a sender looks for a file: at the root and beside the path.
+func (c *Config) ownershipPaths(name string) []string {
+	return []string{"/" + name, path.Join(path.Dir(c.Path), name)}
 }
 
 func (c *Config) validateTimezone() error {

@@ -50,7 +50,7 @@ func configOf(t *testing.T, yaml string) *Config {
 func equalConfigs(t *testing.T, want, got *Config) {
 	t.Helper()
 	if diff := cmp.Diff(want, got,
-		cmpopts.IgnoreUnexported(Config{}, TagsConfig{}, AggregationConfig{}, DeduplicationConfig{}, confighttp.ServerConfig{}, confighttp.AuthConfig{}, confighttp.CORSConfig{},
+		cmpopts.IgnoreUnexported(Config{}, TagsConfig{}, AggregationConfig{}, DeduplicationConfig{}, OwnershipFileConfig{}, confighttp.ServerConfig{}, confighttp.AuthConfig{}, confighttp.CORSConfig{},
 			confignet.AddrConfig{}, confignet.DialerConfig{}, metadata.EmailDeliveryFailuresMetricConfig{}, metadata.EmailDeliveryFailuresByTagMetricConfig{}),
 		cmp.Exporter(func(reflect.Type) bool { return true }),
 	); diff != "" {
@@ -139,8 +139,12 @@ func TestEveryKey(t *testing.T) {
 	http.KeepAlivesEnabled = false
 	storage := component.MustNewIDWithName("file_storage", "failures")
 	want := &Config{
-		HTTP:     http,
-		Path:     "/hooks/failures",
+		HTTP: http,
+		Path: "/hooks/failures",
+		OwnershipFiles: []OwnershipFileConfig{
+			{Name: "smtpeter-1a2b3c.txt", Content: "1a2b3c"},
+			{Name: "copernica.txt", File: "/etc/otelcol/copernica.txt"},
+		},
 		Timezone: "Europe/Amsterdam",
 		ResourceAttributes: map[string]any{
 			"service.name": "mail", "service.instance.id": "replica-1", "deployment.environment.name": "production",

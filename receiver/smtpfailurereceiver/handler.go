@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -30,6 +32,7 @@ type answer struct {
 var (
 	answerAccepted         = &answer{"accepted", http.StatusOK, ""}
 	answerDuplicate        = &answer{"duplicate", http.StatusOK, ""}
+	answerOwnershipFile    = &answer{"ownership_file", http.StatusOK, ""}
 	answerInvalid          = &answer{"invalid", http.StatusBadRequest, "the body cannot be read"}
 	answerIncomplete       = &answer{"incomplete", http.StatusBadRequest, "the body ended early or came too slowly"}
 	answerOtherWebhook     = &answer{"other_webhook", http.StatusBadRequest, failure.ErrOtherType.Error()}
@@ -47,7 +50,7 @@ var (
 	answerOther = &answer{"other", 0, ""}
 
 	answers = []*answer{
-		answerAccepted, answerDuplicate, answerInvalid, answerIncomplete, answerOtherWebhook, answerRefused, answerUnauthorized, answerNotFound,
+		answerAccepted, answerDuplicate, answerOwnershipFile, answerInvalid, answerIncomplete, answerOtherWebhook, answerRefused, answerUnauthorized, answerNotFound,
 		answerMethodNotAllowed, answerTooLarge, answerUnsupported, answerPanic, answerUnavailable,
 		answerStoreUnavailable, answerInFlight, answerOther,
 	}
@@ -162,8 +165,49 @@ func (r *smtpFailureReceiver) answering(next http.Handler) http.Handler {
 			}
 			r.telemetry.answered(req.Context(), x.answer, x.status, r.now().Sub(began))
 		}()
-		next.ServeHTTP(x, req)
+		// Before any check of who asks: the sender's own check of the URL carries neither credentials nor a signature.
+		if !r.serveOwnershipFile(x, req) {
+			next.ServeHTTP(x, req)
+		}
 	})
+}
+
+// readOwnershipFiles returns the contents of the ownership files by the URL paths that they have.
+func readOwnershipFiles(config *Config) (map[string]string, error) {
+	contents := make(map[string]string)
+	for i, file := range config.OwnershipFiles {
+		content := file.Content
+		if file.File != "" {
+			read, err := os.ReadFile(file.File)
+			if err != nil {
+				return nil, fmt.Errorf("ownership_files::%d::file: %w", i, err)
+			}
+			content = string(read)
+		}
+		for _, urlPath := range config.ownershipPaths(file.Name) {
+			contents[urlPath] = content
+		}
+	}
+	return contents, nil
+}
+
+// serveOwnershipFile answers a request for an ownership file, and reports whether it was one.
+func (r *smtpFailureReceiver) serveOwnershipFile(x *exchange, req *http.Request) bool {
+	content, ok := r.ownershipFiles[req.URL.Path]
+	if !ok || req.Method != http.MethodGet && req.Method != http.MethodHead {
+		return false
+	}
+	x.answer = answerOwnershipFile
+	header := x.Header()
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Length", strconv.Itoa(len(content)))
+	x.WriteHeader(http.StatusOK)
+	if req.Method == http.MethodGet {
+		// A client that is gone is no concern of the server's.
+		_, _ = io.WriteString(x, content)
+	}
+	return true
 }
 
 func (r *smtpFailureReceiver) recovered(x *exchange, req *http.Request, cause any) {

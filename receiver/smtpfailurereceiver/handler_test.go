@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -259,4 +261,23 @@ func TestWhatOthersAnswerIsCountedToo(t *testing.T) {
 
 	answer := exchangeRaw(t, run.receiver.listener.Addr(), []byte("OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
 	assert.Contains(t, answer, "404 Not Found", "net/http does not answer behind our back")
+}
+
+func TestOwnershipFilesComeFromDiskAndNeedNoCredentials(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "smtpeter.txt")
+	require.NoError(t, os.WriteFile(file, []byte("1a2b3c\n"), 0o600))
+	id := component.MustNewID("doorkeeper")
+	config := defaultConfig()
+	config.HTTP.Auth = configoptional.Some(confighttp.AuthConfig{Config: configauth.Config{AuthenticatorID: id}})
+	config.OwnershipFiles = []OwnershipFileConfig{{Name: "check.txt", File: file}}
+	run := startRunOn(t, &hostWith{extensions: map[component.ID]component.Component{id: doorkeeper{}}}, config, asItIs)
+
+	answer := exchangeRaw(t, run.receiver.listener.Addr(), []byte("GET /check.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+	assert.Equal(t, "200 OK\nContent-Type: text/plain; charset=utf-8\n\n1a2b3c\n", answer)
+	assert.Equal(t, http.StatusUnauthorized, run.post(t, "id=1").status)
+
+	config = defaultConfig()
+	config.OwnershipFiles = []OwnershipFileConfig{{Name: "check.txt", File: file + ".gone"}}
+	_, err := readOwnershipFiles(config)
+	require.ErrorContains(t, err, "ownership_files::0::file: open "+file+".gone")
 }

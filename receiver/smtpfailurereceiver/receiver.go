@@ -59,6 +59,7 @@ type smtpFailureReceiver struct {
 	telemetry      *selfTelemetry
 	receiveLogs    *receiverhelper.ObsReport
 	receiveMetrics *receiverhelper.ObsReport
+	ownershipFiles map[string]string // by URL path
 	counters       *counters
 	ledger         *ledger.Ledger[labels]
 
@@ -148,11 +149,14 @@ func (r *smtpFailureReceiver) Start(ctx context.Context, host component.Host) er
 }
 
 func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) error {
+	var err error
+	if r.ownershipFiles, err = readOwnershipFiles(r.config); err != nil {
+		return err
+	}
 	r.counters = new(counters)
 	if r.metrics != nil {
 		r.counters = newCounters(r.config, r.now())
 	}
-	var err error
 	if r.ledger, err = r.openLedger(ctx, host); err != nil {
 		return err
 	}
