@@ -36,7 +36,11 @@ test: ## Run the tests, with the race detector where there is a C compiler, and 
 
 .PHONY: e2e
 e2e: build ## Run the tests of the built distribution
-	cd test/e2e && go test -count=1 ./...
+	cd test/e2e && go test -count=1 -skip '^TestFaults$$' ./...
+
+.PHONY: faults
+faults: build ## Kill it and fail its sink again and again; LONG=1 for longer, SEED=n to repeat
+	cd test/e2e && go test -count=1 -v -timeout 60m -run '^TestFaults$$' . $(if $(LONG),-faults.long) $(if $(SEED),-faults.seed=$(SEED))
 
 .PHONY: bench
 bench: ## Run the benchmarks
@@ -77,7 +81,7 @@ generate-check: .tools/mdatagen .tools/golangci-lint ## Check that what is gener
 	@MAKE='$(MAKE)' scripts/generate-check.sh
 
 .PHONY: check
-check: lint generate-check test build e2e ## Everything that CI runs
+check: lint generate-check test build e2e faults ## Everything that CI runs
 
 .PHONY: clean
 clean: ## Remove all that was built

@@ -35,16 +35,16 @@ type withStorage struct {
 	broken atomic.Bool
 }
 
-func newStorageHost(t testing.TB, directory string) *withStorage {
-	t.Helper()
+func newStorageHost(tb testing.TB, directory string) *withStorage {
+	tb.Helper()
 	factory := filestorage.NewFactory()
 	config := factory.CreateDefaultConfig().(*filestorage.Config)
 	config.Directory = directory
 	config.FSync = true
-	extension, err := factory.Create(t.Context(), extensiontest.NewNopSettings(factory.Type()), config)
-	require.NoError(t, err)
-	require.NoError(t, extension.Start(t.Context(), componenttest.NewNopHost()))
-	t.Cleanup(func() { require.NoError(t, extension.Shutdown(context.WithoutCancel(t.Context()))) })
+	extension, err := factory.Create(tb.Context(), extensiontest.NewNopSettings(factory.Type()), config)
+	require.NoError(tb, err)
+	require.NoError(tb, extension.Start(tb.Context(), componenttest.NewNopHost()))
+	tb.Cleanup(func() { require.NoError(tb, extension.Shutdown(context.WithoutCancel(tb.Context()))) })
 
 	host := &withStorage{hostWith: &hostWith{status: make(chan *componentstatus.Event, 100)}}
 	host.extensions = map[component.ID]component.Component{storageID: &breakable{Extension: extension.(storage.Extension), broken: &host.broken}}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -20,7 +21,7 @@ const (
 	deadline = 30 * time.Second
 )
 
-// collector is a running collector with the quickstart's configuration, moved to ports and files of its own.
+// collector is a running collector.
 type collector struct {
 	process *os.Process
 	exited  chan struct{}
@@ -32,40 +33,54 @@ type collector struct {
 	logFile     string
 }
 
-// startCollector returns once the collector answers. It is killed at the end of the test if it still runs then.
-func startCollector(t *testing.T) *collector {
-	t.Helper()
+// launch starts the distribution with what is added to the environment, and does not wait for anything.
+func launch(environment []string, args ...string) (*collector, error) {
 	if _, err := os.Stat(binary); errors.Is(err, os.ErrNotExist) {
-		t.Fatal("there is no bin/otelcol-smtpfailure: run `make build` first")
+		return nil, errors.New("there is no bin/otelcol-smtpfailure: run `make build` first")
 	}
-
-	endpoint, metricsEndpoint, telemetryPort := freeAddress(t), freeAddress(t), port(t, freeAddress(t))
-	c := &collector{
-		exited:      make(chan struct{}),
-		failuresURL: "http://" + endpoint + "/failures",
-		metricsURL:  "http://" + metricsEndpoint + "/metrics",
-		logFile:     filepath.Join(t.TempDir(), "data", "failures.jsonl"),
-	}
-	command := exec.Command(binary,
-		"--config", root+"/examples/quickstart/config.yaml",
-		"--set", "receivers::smtp_failure::http::endpoint="+endpoint,
-		"--set", "receivers::smtp_failure::aggregation::interval=200ms",
-		"--set", "exporters::file::path="+c.logFile,
-		"--set", "exporters::prometheus::endpoint="+metricsEndpoint,
-		"--set", "service::telemetry::metrics::readers=[{pull: {exporter: {prometheus: {host: 127.0.0.1, port: "+telemetryPort+"}}}}]",
-	)
+	c := &collector{exited: make(chan struct{})}
+	command := exec.Command(binary, args...)
+	command.Env = append(os.Environ(), environment...)
 	command.Stdout, command.Stderr = &c.output, &c.output
 	if err := command.Start(); err != nil {
-		t.Fatalf("start %s: %v", binary, err)
+		return nil, fmt.Errorf("start %s: %w", binary, err)
 	}
 	c.process = command.Process
 	go func() {
 		c.err = command.Wait()
 		close(c.exited)
 	}()
+	return c, nil
+}
+
+// kill ends the collector at once, if it still runs.
+func (c *collector) kill() {
+	_ = c.process.Kill()
+	<-c.exited
+}
+
+// startCollector starts a collector with the quickstart's configuration, moved to ports and files of its own, and returns once it
+// answers. It is killed at the end of the test if it still runs then.
+func startCollector(t *testing.T) *collector {
+	t.Helper()
+	endpoint, metricsEndpoint, telemetryPort := freeAddress(t), freeAddress(t), port(t, freeAddress(t))
+	logFile := filepath.Join(t.TempDir(), "data", "failures.jsonl")
+	c, err := launch(nil,
+		"--config", root+"/examples/quickstart/config.yaml",
+		"--set", "receivers::smtp_failure::http::endpoint="+endpoint,
+		"--set", "receivers::smtp_failure::aggregation::interval=200ms",
+		"--set", "exporters::file::path="+logFile,
+		"--set", "exporters::prometheus::endpoint="+metricsEndpoint,
+		"--set", "service::telemetry::metrics::readers=[{pull: {exporter: {prometheus: {host: 127.0.0.1, port: "+telemetryPort+"}}}}]",
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.failuresURL = "http://" + endpoint + "/failures"
+	c.metricsURL = "http://" + metricsEndpoint + "/metrics"
+	c.logFile = logFile
 	t.Cleanup(func() {
-		_ = c.process.Kill()
-		<-c.exited
+		c.kill()
 		if t.Failed() {
 			t.Logf("output of the collector:\n%s", c.output.String())
 		}

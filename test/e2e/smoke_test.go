@@ -118,7 +118,7 @@ func TestQuickstart(t *testing.T) {
 		if r.EventName != "email.delivery.failed" {
 			t.Errorf("event name is %q, want email.delivery.failed", r.EventName)
 		}
-		attributes := r.attributes()
+		attributes := r.Attributes.byName()
 		byID[fmt.Sprint(attributes["email.message.id"])] = attributes
 	}
 	if len(byID) != sent {
@@ -204,10 +204,12 @@ func run(t *testing.T, command *exec.Cmd) {
 // record is a log record in OTLP JSON, as far as this test looks.
 type record struct {
 	EventName  string
-	Attributes []struct {
-		Key   string
-		Value value
-	}
+	Attributes attributes
+}
+
+type attributes []struct {
+	Key   string
+	Value value
 }
 
 type value struct {
@@ -216,27 +218,28 @@ type value struct {
 	ArrayValue  *struct{ Values []value }
 }
 
-func (r record) attributes() map[string]any {
-	attributes := make(map[string]any)
-	for _, a := range r.Attributes {
+// byName returns text, numbers as int64, and lists of text.
+func (all attributes) byName() map[string]any {
+	byName := make(map[string]any)
+	for _, a := range all {
 		switch {
 		case a.Value.StringValue != nil:
-			attributes[a.Key] = *a.Value.StringValue
+			byName[a.Key] = *a.Value.StringValue
 		case a.Value.IntValue != nil:
 			number, err := strconv.ParseInt(*a.Value.IntValue, 10, 64)
 			if err != nil {
 				panic(err)
 			}
-			attributes[a.Key] = number
+			byName[a.Key] = number
 		case a.Value.ArrayValue != nil:
 			var items []string
 			for _, item := range a.Value.ArrayValue.Values {
 				items = append(items, *item.StringValue)
 			}
-			attributes[a.Key] = items
+			byName[a.Key] = items
 		}
 	}
-	return attributes
+	return byName
 }
 
 func checkAttributes(t *testing.T, got, want map[string]any) {
