@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -324,10 +325,7 @@ func (s *store[K]) write(ctx context.Context, reports int, ops map[place]*storag
 			ops[p] = s.truth(p)
 		}
 	}
-	next.Slots = make(map[string]int, len(s.meta.Slots))
-	for name, slots := range s.meta.Slots {
-		next.Slots[name] = slots
-	}
+	next.Slots = maps.Clone(s.meta.Slots)
 	for _, m := range s.ledger.options.Metrics {
 		next.Slots[m.Name] = m.Sums.Slots()
 	}
