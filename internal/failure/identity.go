@@ -1,6 +1,7 @@
 package failure
 
 import (
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -23,7 +24,22 @@ const identityVersion = "smtp_failure/1"
 // It is made of what a sender repeats when it tries again: account, type, id, recipient, time (timestamp too where time cannot be read), action, state, code,
 // extended and description. Values count as sent. Not of the order of the tags or of other variables, and not of the encoding:
 // a report has one identity as a form and as JSON. Without a time it stands for the same failure however often it is sent.
+//
+// After Privacy.Apply in any mode but full it means nothing: Apply returns the identity.
 func (r *Report) Identity(account string) Identity {
+	sum := sha256.Sum256(r.identified(account))
+	return Identity(sum[:len(Identity{})])
+}
+
+// keyedIdentity is the identity that only those who have the key can compute: the first 16 bytes of HMAC-SHA-256 of the same.
+func (r *Report) keyedIdentity(account string, key []byte) Identity {
+	mac := hmac.New(sha256.New, key)
+	mac.Write(r.identified(account))
+	return Identity(mac.Sum(nil)[:len(Identity{})])
+}
+
+// identified is what the identity is made of.
+func (r *Report) identified(account string) []byte {
 	timestamp := r.sent[sentTimestamp]
 	if r.timed {
 		timestamp = ""
@@ -40,6 +56,5 @@ func (r *Report) Identity(account string) Identity {
 		buffer = append(buffer, length[:n]...)
 		buffer = append(buffer, field...)
 	}
-	sum := sha256.Sum256(buffer)
-	return Identity(sum[:len(Identity{})])
+	return buffer
 }

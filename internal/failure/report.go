@@ -46,6 +46,9 @@ type Report struct {
 	sent [numSent]string
 	// timed says that FailedAt is that of the variable time.
 	timed bool
+	// private says that Privacy.Apply left of the recipient what may be told, and domain is its domain then.
+	private bool
+	domain  string
 }
 
 // The variables in Report.sent. They are the ones that a sender repeats when it sends a report again.
@@ -103,8 +106,12 @@ func (r *Report) Summary() string {
 	return strings.Join(words, " ")
 }
 
-// RecipientDomain is what follows the last @ of the recipient, in lower case; empty when there is no @.
+// RecipientDomain is what follows the last @ of the recipient, in lower case; empty when there is no @. After Privacy.Apply it is what may
+// be told of it.
 func (r *Report) RecipientDomain() string {
+	if r.private {
+		return r.domain
+	}
 	at := strings.LastIndexByte(r.Recipient, '@')
 	if at < 0 {
 		return ""

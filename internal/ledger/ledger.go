@@ -159,9 +159,7 @@ func (l *Ledger[K]) Begin(ctx context.Context, id ID) (attempt *Attempt[K], know
 			break
 		}
 		if patience == nil {
-			timer := time.NewTimer(l.options.Patience)
-			defer timer.Stop()
-			patience = timer.C
+			patience = time.After(l.options.Patience)
 		}
 		select {
 		case <-other.done:
