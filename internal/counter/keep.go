@@ -51,6 +51,9 @@ func (s *Sums[K]) Restore(slots int, records iter.Seq2[int, Record[K]]) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
+	if slots < 0 {
+		return fmt.Errorf("there cannot be %d slots", slots)
+	}
 	s.slots = make([]*series[K], slots)
 	for slot, r := range records {
 		if slot < 0 || slot >= slots || s.slots[slot] != nil {
@@ -68,7 +71,7 @@ func (s *Sums[K]) Restore(slots int, records iter.Seq2[int, Record[K]]) error {
 		}
 		s.link(one)
 		// Time goes on from the latest that any point had, even if the clock was set back meanwhile.
-		for _, at := range [...]time.Time{one.start, one.zeroed} {
+		for _, at := range [...]time.Time{one.start, one.zeroed, one.counted} {
 			if at.After(s.collected) {
 				s.collected, s.taken = at, at
 			}
@@ -82,8 +85,26 @@ func (s *Sums[K]) Restore(slots int, records iter.Seq2[int, Record[K]]) error {
 	return nil
 }
 
+// Times returns when the last report was collected, and when the last one that was taken was.
+func (s *Sums[K]) Times() (collected, taken time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.collected, s.taken
+}
+
+// Resume makes time go on from that of an earlier run, as Times returned it: no point is before its last one, and deltas begin where the
+// last taken one ended.
+func (s *Sums[K]) Resume(collected, taken time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if collected.After(s.collected) {
+		s.collected = collected
+	}
+	s.taken = taken
+}
+
 // Change is a number of events that were not counted yet: what they would make of the series can be kept first, and is then
-// either applied or dropped. Between Stage and Apply or Drop no other method of the set may be called, but for Len, Untaken and Record.
+// either applied or dropped. Between Stage and Apply or Drop nothing else may change the set.
 type Change[K Key[K]] struct {
 	// Overflowed is the number of events that go to the overflow series.
 	Overflowed int64

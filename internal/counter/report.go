@@ -2,6 +2,7 @@ package counter
 
 import (
 	"iter"
+	"slices"
 	"time"
 )
 
@@ -123,4 +124,20 @@ func (r *Report[K]) Taken() (changed []int) {
 		s.forget()
 	}
 	return changed
+}
+
+// Withhold takes series out of the report whose zero was not taken yet and could not be kept: those in the slots for which unkept is true.
+// A run after this one would not know of the zero, and begin with another one after the total had gone out.
+func (r *Report[K]) Withhold(unkept func(slot int) bool) {
+	r.sums.mu.Lock()
+	defer r.sums.mu.Unlock()
+	r.readings = slices.DeleteFunc(r.readings, func(entry reading[K]) bool {
+		if !entry.withZero || !unkept(entry.series.slot) {
+			return false
+		}
+		if entry.fresh {
+			entry.series.zeroed = time.Time{}
+		}
+		return true
+	})
 }

@@ -38,14 +38,21 @@ func appendSeen[K counter.Key[K]](b []byte, group []*pending[K]) []byte {
 	return b
 }
 
-var errLength = errors.New("the length is wrong")
+var (
+	errLength  = errors.New("the length is wrong")
+	errOutcome = errors.New("there is no such outcome")
+)
 
 func readSeen(b []byte, each func(ID, Outcome, time.Time)) error {
 	if len(b)%seenSize != 0 {
 		return errLength
 	}
 	for ; len(b) > 0; b = b[seenSize:] {
-		each(ID(b[:len(ID{})]), Outcome(b[len(ID{})]), readTime(b[len(ID{})+1:]))
+		outcome := Outcome(b[len(ID{})])
+		if outcome != Accepted && outcome != Refused {
+			return errOutcome
+		}
+		each(ID(b[:len(ID{})]), outcome, readTime(b[len(ID{})+1:]))
 	}
 	return nil
 }
@@ -54,18 +61,23 @@ func readSeen(b []byte, each func(ID, Outcome, time.Time)) error {
 const (
 	flagOverflow = 1 << iota
 	flagZeroTaken
+	// flagDelta says that the series was reported as deltas when it was kept, and not as totals.
+	flagDelta
 )
 
 // recordSize is the length of a series without its key.
 const recordSize = 1 + 5*8
 
-func appendRecord[K counter.Key[K]](b []byte, r *counter.Record[K], encode func(K) []byte) []byte {
+func appendRecord[K counter.Key[K]](b []byte, r *counter.Record[K], encode func(K) []byte, temporality counter.Temporality) []byte {
 	var flags byte
 	if r.Overflow {
 		flags |= flagOverflow
 	}
 	if r.ZeroTaken {
 		flags |= flagZeroTaken
+	}
+	if temporality == counter.Delta {
+		flags |= flagDelta
 	}
 	b = append(b, flags)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.Value))

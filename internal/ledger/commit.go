@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"go.opentelemetry.io/collector/extension/xextension/storage"
@@ -42,23 +43,30 @@ func (s *store[K]) commit(ctx context.Context, p *pending[K]) (Overflows, error)
 	s.waiting = s.waiting[n:]
 	s.queue.Unlock()
 
+	// Whatever happens, even a panic in the store, nobody waits in vain.
+	defer func() {
+		for _, other := range group {
+			if other != p {
+				other.turn <- true
+			}
+		}
+		s.queue.Lock()
+		defer s.queue.Unlock()
+		if len(s.waiting) > 0 {
+			s.waiting[0].turn <- false
+		} else {
+			s.waiting, s.writing = nil, false
+		}
+	}()
+	for _, member := range group {
+		member.err = errUnfinished
+	}
 	// The group is not the caller's alone: its context must not end the others.
 	s.commitGroup(context.WithoutCancel(ctx), group)
-
-	for _, other := range group {
-		if other != p {
-			other.turn <- true
-		}
-	}
-	s.queue.Lock()
-	defer s.queue.Unlock()
-	if len(s.waiting) > 0 {
-		s.waiting[0].turn <- false
-	} else {
-		s.waiting, s.writing = nil, false
-	}
 	return p.over, p.err
 }
+
+var errUnfinished = fmt.Errorf("%w: the write did not end", ErrStore)
 
 // commitGroup keeps the reports and what they count in one write, and counts them when that has worked.
 func (s *store[K]) commitGroup(ctx context.Context, group []*pending[K]) {
@@ -87,7 +95,7 @@ func (s *store[K]) commitGroup(ctx context.Context, group []*pending[K]) {
 		}
 		for slot, record := range changes[m].Records() {
 			p := place{m, uint64(slot)}
-			ops[p] = storage.SetOperation(s.key(p), seal(appendRecord(nil, &record, options.Encode)))
+			ops[p] = storage.SetOperation(s.key(p), seal(appendRecord(nil, &record, options.Encode, options.Temporality)))
 		}
 	}
 
@@ -107,6 +115,7 @@ func (s *store[K]) commitGroup(ctx context.Context, group []*pending[K]) {
 	s.ledger.mu.Lock()
 	defer s.ledger.mu.Unlock()
 	for _, p := range group {
+		p.err = nil
 		s.ledger.remember(p.id, entry{at: p.at, outcome: p.outcome, record: record})
 	}
 }

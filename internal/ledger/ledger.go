@@ -8,8 +8,9 @@
 //		unknown ──Begin──▶ in flight ──Commit──▶ committed: accepted or refused for good
 //		   ▲                │     │                   │
 //		   │                │     └─Commit failed─▶ handed over ──Begin──▶ in flight, but Attempt.HandedOver
-//		   └────Release─────┘                         │
-//		   └──────────────────── ttl, max_entries ────┘
+//		   ├────Release─────┘                         │
+//		   ├────────────────────────── max_entries ───┘
+//		   └─ ttl, max_entries ─ committed
 //
 //	  - unknown: nothing is known; Begin makes it in flight.
 //	  - in flight: one caller has it. A second Begin waits for the first, for a moment, and fails with ErrInFlight if it takes longer.
@@ -27,8 +28,11 @@
 // acceptance and the commit, where the memory of "handed over" was full, or where the caller releases a report that some of
 // several pipelines have taken: no ledger can take back what they have. Repeats then carry the same identity.
 //
-// Deltas are marked as taken after the pipelines have taken them, so that a kill between the two sends a delta again. A cumulative total has
-// no such gap: it is a state.
+// Deltas are marked as taken after the pipelines have taken them, so that a kill between the two, or while the store fails, sends a delta
+// again. A cumulative total has no such gap: it is a state.
+//
+// All of it rests on a Batch of the storage extension being applied as a whole or not at all. One that was torn by a crash is refused at the
+// next start where that can be seen.
 package ledger
 
 import (
@@ -321,6 +325,10 @@ func (l *Ledger[K]) Collect(ctx context.Context) (*Collection[K], error) {
 			changed = appendSums(changed, m, report.Changed)
 		}
 		return changed
+	}, func(unkept func(place) bool) {
+		for m, report := range c.Reports {
+			report.Withhold(func(slot int) bool { return unkept(place{m, uint64(slot)}) })
+		}
 	})
 	return c, err
 }
@@ -332,16 +340,16 @@ func (c *Collection[K]) Taken(ctx context.Context) error {
 			changed = appendSums(changed, m, report.Taken())
 		}
 		return changed
-	})
+	}, func(func(place) bool) {})
 }
 
-// change makes a change to the sums while no commit is under way, and keeps it.
-func (l *Ledger[K]) change(ctx context.Context, change func() (changed []place)) error {
+// change makes a change to the sums while no commit is under way, and keeps it. When that fails, failed is told what could not be kept.
+func (l *Ledger[K]) change(ctx context.Context, change func() (changed []place), failed func(unkept func(place) bool)) error {
 	if l.store == nil {
 		change()
 		return nil
 	}
-	return l.store.change(ctx, change)
+	return l.store.change(ctx, change, failed)
 }
 
 // Untaken says that something was counted that the metrics pipelines do not have yet.
@@ -357,10 +365,12 @@ func (l *Ledger[K]) Instance() string {
 	return l.store.instance
 }
 
-// Close gives the store back. No other method may be under way or follow.
+// Close writes what is still owed and gives the store back. No other method may be under way or follow.
 func (l *Ledger[K]) Close(ctx context.Context) error {
 	if l.store == nil {
 		return nil
 	}
-	return l.store.client.Close(ctx)
+	// What an earlier write owes, and until when the counters were reported.
+	err := l.store.write(ctx, 0, nil)
+	return errors.Join(err, l.store.client.Close(ctx))
 }

@@ -37,13 +37,20 @@ type meta struct {
 	Format  string `json:"format"`
 	Version int    `json:"version"`
 	// Instance is the instance id.
-	Instance    string              `json:"instance"`
-	Temporality counter.Temporality `json:"temporality"`
+	Instance string `json:"instance"`
 	// Records with reports are those from First on and before Next.
 	First uint64 `json:"first"`
 	Next  uint64 `json:"next"`
 	// Slots says for each metric by name that its series are in slots below that. Metrics that are disabled keep theirs.
 	Slots map[string]int `json:"slots"`
+	// Times say for each metric by name until when it was reported.
+	Times map[string]times `json:"times"`
+}
+
+// times are those of counter.Sums.Times.
+type times struct {
+	Collected time.Time `json:"collected"`
+	Taken     time.Time `json:"taken"`
 }
 
 // place is where something is kept: the reports of a write, or a series.
@@ -73,6 +80,8 @@ type store[K counter.Key[K]] struct {
 	writing bool
 
 	failing atomic.Bool
+	// failures is how many writes failed.
+	failures atomic.Uint64
 	// lock is held by whoever changes sums or writes: a channel, because waiting for it has to end with a context. It guards what follows.
 	lock chan struct{}
 	meta meta
@@ -104,8 +113,8 @@ func (s *store[K]) load(ctx context.Context) error {
 	}
 	if sealed == nil {
 		s.meta = meta{
-			Format: format, Version: version, Slots: make(map[string]int),
-			Instance: s.ledger.options.Instance, Temporality: s.ledger.options.Temporality,
+			Format: format, Version: version, Slots: make(map[string]int), Times: make(map[string]times),
+			Instance: s.ledger.options.Instance,
 		}
 		s.instance = s.meta.Instance
 		return s.expectEmpty(ctx)
@@ -122,7 +131,8 @@ func (s *store[K]) load(ctx context.Context) error {
 			return err
 		}
 	}
-	s.meta.Temporality = s.ledger.options.Temporality
+	// What does not fit any more was counted as forgotten when it was.
+	s.ledger.evicted = 0
 	return nil
 }
 
@@ -134,18 +144,39 @@ func corrupt(key string, err error) error {
 }
 
 func readMeta(sealed []byte) (meta, error) {
-	var m meta
+	var (
+		m meta
+		// head is what every version has.
+		head struct {
+			Format  string `json:"format"`
+			Version int    `json:"version"`
+		}
+	)
 	content, err := unseal(sealed)
 	if err == nil {
-		err = json.Unmarshal(content, &m)
+		err = json.Unmarshal(content, &head)
 	}
 	switch {
-	case err != nil || m.Format != format:
+	case err != nil || head.Format != format:
 		return m, fmt.Errorf("%w: it holds no ledger of this receiver, or a corrupt one; %w", ErrStore, errLeftAlone)
-	case m.Version > version:
-		return m, fmt.Errorf("%w: it was written by a newer release (version %d, this one reads %d); %w", ErrStore, m.Version, version, errLeftAlone)
-	case m.First > m.Next || m.Slots == nil:
+	case head.Version > version:
+		return m, fmt.Errorf("%w: it was written by a newer release (version %d, this one reads %d); %w", ErrStore, head.Version, version, errLeftAlone)
+	case head.Version < version:
+		return m, fmt.Errorf("%w: it was written by version %d, which this release cannot read; %w", ErrStore, head.Version, errLeftAlone)
+	}
+	if err := json.Unmarshal(content, &m); err != nil {
+		return m, corrupt(metaKey, err)
+	}
+	if m.First > m.Next || m.Slots == nil {
 		return m, corrupt(metaKey, fmt.Errorf("first %d, next %d", m.First, m.Next))
+	}
+	for name, slots := range m.Slots {
+		if slots < 0 {
+			return m, corrupt(metaKey, fmt.Errorf("%d slots of %s", slots, name))
+		}
+	}
+	if m.Times == nil {
+		m.Times = make(map[string]times)
 	}
 	return m, nil
 }
@@ -178,7 +209,7 @@ func (s *store[K]) loadSums(ctx context.Context, m int) error {
 	options := &s.ledger.options
 	slots := s.meta.Slots[options.Metrics[m].Name]
 	records := make(map[int]counter.Record[K])
-	err := s.read(ctx, m, 0, uint64(max(slots, 0)), func(number uint64, content []byte) error {
+	err := s.read(ctx, m, 0, uint64(slots), func(number uint64, content []byte) error {
 		if content == nil {
 			return nil
 		}
@@ -187,7 +218,7 @@ func (s *store[K]) loadSums(ctx context.Context, m int) error {
 			return err
 		}
 		// What a run with cumulative totals had counted, it had also reported as such.
-		if s.meta.Temporality == counter.Cumulative && options.Temporality == counter.Delta {
+		if content[0]&flagDelta == 0 && options.Temporality == counter.Delta {
 			r.Taken = r.Value
 		}
 		records[int(number)] = r
@@ -203,8 +234,12 @@ func (s *store[K]) loadSums(ctx context.Context, m int) error {
 			}
 		}
 	}
-	if err := options.Metrics[m].Sums.Restore(slots, inOrder); err != nil {
-		return corrupt(options.Metrics[m].Name, err)
+	metric := options.Metrics[m]
+	if err := metric.Sums.Restore(slots, inOrder); err != nil {
+		return corrupt(metric.Name, err)
+	}
+	if at, ok := s.meta.Times[metric.Name]; ok {
+		metric.Sums.Resume(at.Collected, at.Taken)
 	}
 	return nil
 }
@@ -252,7 +287,7 @@ func (s *store[K]) truth(p place) *storage.Operation {
 	key := s.key(p)
 	if p.metric != seenPlace {
 		if r, ok := s.ledger.options.Metrics[p.metric].Sums.Record(int(p.number)); ok {
-			return storage.SetOperation(key, seal(appendRecord(nil, &r, s.ledger.options.Encode)))
+			return storage.SetOperation(key, seal(appendRecord(nil, &r, s.ledger.options.Encode, s.ledger.options.Temporality)))
 		}
 	}
 	return storage.DeleteOperation(key)
@@ -260,6 +295,12 @@ func (s *store[K]) truth(p place) *storage.Operation {
 
 // acquire waits for the lock. It is released by taking from the channel.
 func (s *store[K]) acquire(ctx context.Context) error {
+	// A context that has ended is no reason to fail when nothing has to be waited for.
+	select {
+	case s.lock <- struct{}{}:
+		return nil
+	default:
+	}
 	select {
 	case s.lock <- struct{}{}:
 		return nil
@@ -275,6 +316,7 @@ func (s *store[K]) heal(ctx context.Context) error {
 	if !s.failing.Load() {
 		return nil
 	}
+	failures := s.failures.Load()
 	if err := s.acquire(ctx); err != nil {
 		return err
 	}
@@ -282,12 +324,18 @@ func (s *store[K]) heal(ctx context.Context) error {
 	if !s.failing.Load() {
 		return nil
 	}
+	// One try serves all who waited for it: a store that takes its time to fail must not take it once for each of them.
+	if s.failures.Load() != failures {
+		return errStillFailing
+	}
 	// A caller that gives up must not look like a store that fails.
 	return s.write(context.WithoutCancel(ctx), 0, nil)
 }
 
+var errStillFailing = fmt.Errorf("%w: it still fails", ErrStore)
+
 // change makes a change to the sums and keeps it. That the store fails is known to Options.Health, and made up for by the next write.
-func (s *store[K]) change(ctx context.Context, change func() (changed []place)) error {
+func (s *store[K]) change(ctx context.Context, change func() (changed []place), failed func(unkept func(place) bool)) error {
 	if err := s.acquire(ctx); err != nil {
 		return err
 	}
@@ -301,7 +349,9 @@ func (s *store[K]) change(ctx context.Context, change func() (changed []place)) 
 	for _, p := range changed {
 		ops[p] = s.truth(p)
 	}
-	_ = s.write(context.WithoutCancel(ctx), 0, ops)
+	if err := s.write(context.WithoutCancel(ctx), 0, ops); err != nil {
+		failed(func(p place) bool { return s.unsure[p] })
+	}
 	return nil
 }
 
@@ -325,9 +375,11 @@ func (s *store[K]) write(ctx context.Context, reports int, ops map[place]*storag
 			ops[p] = s.truth(p)
 		}
 	}
-	next.Slots = maps.Clone(s.meta.Slots)
+	next.Slots, next.Times = maps.Clone(s.meta.Slots), maps.Clone(s.meta.Times)
 	for _, m := range s.ledger.options.Metrics {
 		next.Slots[m.Name] = m.Sums.Slots()
+		collected, taken := m.Sums.Times()
+		next.Times[m.Name] = times{collected, taken}
 	}
 	content, err := json.Marshal(next)
 	if err != nil {
@@ -341,6 +393,7 @@ func (s *store[K]) write(ctx context.Context, reports int, ops map[place]*storag
 	err = s.client.Batch(ctx, append(batch, storage.SetOperation(metaKey, seal(content)))...)
 	s.observe(reports, err)
 	if err != nil {
+		s.failures.Add(1)
 		for p := range ops {
 			s.unsure[p] = true
 		}

@@ -1,0 +1,89 @@
+package ledger
+
+import (
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"testing"
+
+	"go.opentelemetry.io/collector/extension/xextension/storage"
+)
+
+// BenchmarkCommit takes one new report from Begin to its acknowledgment.
+func BenchmarkCommit(b *testing.B) {
+	for _, in := range []struct {
+		name   string
+		client func(b *testing.B) storage.Client
+	}{
+		{"memory", nil},
+		{"fake", func(*testing.B) storage.Client { return newDisk().client() }},
+		{"file_storage", func(b *testing.B) storage.Client {
+			b.Helper()
+			return fileStorage(b, b.TempDir())
+		}},
+	} {
+		for _, goroutines := range []int{1, 64} {
+			b.Run(fmt.Sprintf("%s/%d", in.name, goroutines), func(b *testing.B) {
+				s := newSetup()
+				s.maxEntries = 100_000
+				var syncs, reports atomic.Int64
+				s.observe = func(n int, _ error) {
+					syncs.Add(1)
+					reports.Add(int64(n))
+				}
+				var l *Ledger[kind]
+				if in.client == nil {
+					l = s.inMemory()
+				} else {
+					l = s.open(b, in.client(b))
+				}
+				names := make([]string, 100)
+				for i := range names {
+					names[i] = fmt.Sprint(i)
+				}
+				var next atomic.Int64
+				one := func() {
+					n := int(next.Add(1))
+					if _, err := s.send(b.Context(), l, n, names[n%len(names)]); err != nil {
+						b.Error(err)
+					}
+				}
+				b.ReportAllocs()
+				if goroutines == 1 {
+					for b.Loop() {
+						one()
+					}
+				} else {
+					b.SetParallelism((goroutines + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
+					b.RunParallel(func(pb *testing.PB) {
+						for pb.Next() {
+							one()
+						}
+					})
+				}
+				if n := syncs.Load(); n > 0 {
+					b.ReportMetric(float64(reports.Load())/float64(n), "reports/sync")
+				}
+				if err := l.Close(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkBegin is what a repeat costs.
+func BenchmarkBegin(b *testing.B) {
+	s := newSetup()
+	s.maxEntries = 100_000
+	l := s.inMemory()
+	for n := range s.maxEntries {
+		s.count(b, l, n, "a")
+	}
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		s.repeat(b, l, n%s.maxEntries)
+		n++
+	}
+}
