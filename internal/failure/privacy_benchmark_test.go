@@ -1,0 +1,24 @@
+package failure
+
+import "testing"
+
+// typicalBody is a report as most are: an ASCII address, and the answer of a server.
+const typicalBody = "id=20261121-7f3a91&type=failure&timestamp=2026-11-21+10%3A14%3A58&time=1795256098&recipient=jan.jansen%40example.org&action=failed&state=rcptto" +
+	"&code=550&extended=5.1.1&description=550-5.1.1+The+email+account+that+you+tried+to+reach+does+not+exist.+Please+try%0A550-5.1.1+double-checking+the+recipient%27s+email" +
+	"+address+for+typos.%0A550+5.1.1+%3Cjan.jansen%40example.org%3E+https%3A%2F%2Fsupport.example.net%2Fmail%2F%3Fp%3DNoSuchUser+a1-2002sor.12+-+gsmtp&tags%5B%5D=nieuwsbrief&tags%5B%5D=week+47"
+
+func BenchmarkApply(b *testing.B) {
+	for name, body := range map[string]string{"typical": typicalBody, "vector": readVectors(b).Encodings[0].Body} {
+		report := mustForm(b, body)
+		for _, mode := range []Mode{ModeFull, ModeDomain, ModeHMAC, ModeDrop} {
+			b.Run(name+"/"+mode.String(), func(b *testing.B) {
+				p := with(mode)
+				b.ReportAllocs()
+				for b.Loop() {
+					r := report
+					p.Apply(&r, "environment-1")
+				}
+			})
+		}
+	}
+}

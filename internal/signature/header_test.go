@@ -1,0 +1,116 @@
+package signature
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	sigBytes   = make([]byte, 128)
+	sigText    = base64.StdEncoding.EncodeToString(sigBytes)
+	listText   = "(request-target) host date digest x-copernica-id"
+	headerText = `keyId="one._domainkey.copernica.com",algorithm="rsa-sha256",headers="` + listText + `",signature="` + sigText + `"`
+)
+
+var headerCases = []struct {
+	name   string
+	header string
+	reason string
+}{
+	{"as it is", headerText, ""},
+	{"separated by white space", strings.ReplaceAll(headerText, `",`, `" `+"\t"), ""},
+	{"separated by both", strings.ReplaceAll(headerText, `",`, `" , `), ""},
+	{"empty elements", ", ," + strings.ReplaceAll(headerText, `",`, `",,`) + " ,", ""},
+	{"white space around =", strings.ReplaceAll(headerText, `="`, ` = "`), ""},
+	{"names in other cases", strings.NewReplacer("keyId", "KEYID", "algorithm", "Algorithm", "headers", "hEaders", "signature", "SIGNATURE").Replace(headerText), ""},
+	{"in another order", `signature="` + sigText + `",headers="` + listText + `",keyId="one._domainkey.copernica.com",algorithm="rsa-sha256"`, ""},
+	{"unknown parameters", `nonce="a,b=\"c\"",v=1,` + headerText, ""},
+	{"white space in the signature", strings.Replace(headerText, sigText, " "+sigText[:70]+" \t"+sigText[70:]+" ", 1), ""},
+	{"white space in the list", strings.Replace(headerText, "host date", "  host \t date ", 1), ""},
+
+	{"empty", "", ReasonMissingParameter},
+	{"only separators", " , ", ReasonMissingParameter},
+	{"no separator", strings.Replace(headerText, `",alg`, `"alg`, 1), ReasonMalformedSignature},
+	{"another separator", strings.Replace(headerText, `",alg`, `";alg`, 1), ReasonMalformedSignature},
+	{"not closed", strings.TrimSuffix(headerText, `"`), ReasonMalformedSignature},
+	{"closed by an escaped quote", strings.TrimSuffix(headerText, `"`) + `\"`, ReasonMalformedSignature},
+	{"ends in a backslash", strings.TrimSuffix(headerText, `"`) + `\`, ReasonMalformedSignature},
+	{"no =", headerText + ",x", ReasonMalformedSignature},
+	{"no name", headerText + `,="x"`, ReasonMalformedSignature},
+	{"no value", headerText + `,x=`, ReasonMalformedSignature},
+	{"name is no token", headerText + `,x y="z"`, ReasonMalformedSignature},
+	{"scheme in front", "Signature " + headerText, ReasonMalformedSignature},
+	{"a token where a string has to be", strings.Replace(headerText, `"rsa-sha256"`, `rsa-sha256`, 1), ReasonMalformedSignature},
+	{"escaped", strings.Replace(headerText, `"rsa-sha256"`, `"rsa\-sha256"`, 1), ReasonUnsupportedAlgorithm},
+	{"a control character", headerText + "\x7f", ReasonMalformedSignature},
+	{"too many parameters", func() string {
+		h := headerText
+		for i := range maxParameters {
+			h += fmt.Sprintf(",x%d=1", i)
+		}
+		return h
+	}(), ReasonMalformedSignature},
+	{"too long", headerText + `,x="` + strings.Repeat("x", maxSignatureHeader) + `"`, ReasonMalformedSignature},
+	{"an unknown one twice", headerText + `,x=1,X="2"`, ReasonRepeatedParameter},
+	{"algorithm twice", headerText + `,algorithm="rsa-sha256"`, ReasonRepeatedParameter},
+	{"headers twice", headerText + `,Headers="date"`, ReasonRepeatedParameter},
+	{"signature twice", headerText + `,signature="` + sigText + `"`, ReasonRepeatedParameter},
+	{"an empty one twice", headerText + `,algorithm=""`, ReasonRepeatedParameter},
+	{"algorithm empty", strings.Replace(headerText, "rsa-sha256", "", 1), ReasonMissingParameter},
+	{"signature empty", strings.Replace(headerText, sigText, "", 1), ReasonMissingParameter},
+	{"signature of spaces", strings.Replace(headerText, sigText, " ", 1), ReasonMalformedSignature},
+	{"signature without padding", strings.Replace(headerText, sigText, strings.TrimRight(sigText, "="), 1), ReasonMalformedSignature},
+	{"signature with other padding bits", strings.Replace(headerText, "AA="+`"`, "AB="+`"`, 1), ReasonMalformedSignature},
+	{"signature for URLs", strings.Replace(headerText, "AAAA", "A-_A", 1), ReasonMalformedSignature},
+	{"signature shorter than any key's", strings.Replace(headerText, sigText, base64.StdEncoding.EncodeToString(make([]byte, 127)), 1), ReasonMalformedSignature},
+	{"signature longer than any key's", strings.Replace(headerText, sigText, base64.StdEncoding.EncodeToString(make([]byte, 513)), 1), ReasonMalformedSignature},
+}
+
+func TestParseSignature(t *testing.T) {
+	for _, tc := range headerCases {
+		t.Run(tc.name, func(t *testing.T) {
+			p, err := parseSignature([]string{tc.header})
+			if tc.reason != "" {
+				assertRefused(t, tc.reason, err)
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, goodName, p.keyID)
+			assert.Equal(t, sigBytes, p.signature)
+			assert.Equal(t, strings.Fields(listText), p.headers)
+		})
+	}
+}
+
+func TestDates(t *testing.T) {
+	for _, text := range []string{
+		"Sat, 21 Nov 2026 10:15:00 GMT",
+		"Saturday, 21-Nov-26 10:15:00 GMT",
+		"Sat Nov 21 10:15:00 2026",
+		"Sat, 21 Nov 2026 10:15:00 +0000",
+		"Sat, 21 Nov 2026 11:15:00 +0100",
+		"Sat, 21 Nov 2026 05:15:00 -0500",
+		"Sat, 21 Nov 26 10:15:00 +0000",
+		"Sat, 21 Nov 26 11:15:00 +0100",
+		"Sat, 21 Nov 26 10:15:00 GMT",
+	} {
+		at, ok := parseDate(text)
+		assert.True(t, ok, text)
+		assert.True(t, signedAt.Equal(at), "%s: %s", text, at)
+		require.NoError(t, checkDate(text, signedAt, 0))
+	}
+	at, ok := parseDate("Sun, 1 Nov 2026 10:15:00 GMT")
+	assert.True(t, ok)
+	assert.Equal(t, 1, at.Day())
+	for _, text := range []string{
+		"", "2026-11-21T10:15:00Z", "1795256100", "Sat, 21 Nov 2026 10:15:00", "Sat, 21 Nov 2026 10:15:00 CET", "Sat, 21 Nov 2026 10:15:00 +00:00",
+		"Saturday, 21-Nov-26 10:15:00 EST", "Sat, 31 Nov 2026 10:15:00 GMT", "Sat, 21 Nov 2026 10:15:00 GMT, Sat, 21 Nov 2026 10:15:00 GMT",
+	} {
+		assertRefused(t, ReasonMalformedDate, checkDate(text, signedAt, 0))
+	}
+}

@@ -1,0 +1,57 @@
+package signature
+
+import "errors"
+
+// ErrKeyUnavailable is wrapped by the error for a call whose key cannot be looked up now. The same call may be good later.
+var ErrKeyUnavailable = errors.New("the sender's key cannot be looked up now")
+
+// Refusal is the error for a call that does not come from one of the accounts, or of which that cannot be shown.
+type Refusal struct { //nolint:errname // It is named for what it is to the caller, beside ErrKeyUnavailable, which is none.
+	// Reason is one of the constants below.
+	Reason string
+}
+
+// Error says why, in words that hold nothing of the request.
+func (r *Refusal) Error() string {
+	return "the call is refused: " + r.Reason
+}
+
+func refuse(reason string) error {
+	return &Refusal{Reason: reason}
+}
+
+// The reasons of a Refusal, all there are, about in the order in which they are found out.
+const (
+	// The Signature header.
+	ReasonMissingSignature     = "missing_signature"
+	ReasonRepeatedSignature    = "repeated_signature"
+	ReasonMalformedSignature   = "malformed_signature"
+	ReasonMissingParameter     = "missing_parameter"
+	ReasonRepeatedParameter    = "repeated_parameter"
+	ReasonForbiddenParameter   = "forbidden_parameter" // created, expires
+	ReasonUnsupportedAlgorithm = "unsupported_algorithm"
+	ReasonForeignKey           = "foreign_key" // keyId is not <label>._domainkey.copernica.com
+	ReasonUncoveredHeader      = "uncovered_header"
+
+	// What it covers.
+	ReasonMissingHeader     = "missing_header"
+	ReasonRepeatedHeader    = "repeated_header"
+	ReasonEmptyHeader       = "empty_header"
+	ReasonMalformedHeader   = "malformed_header"
+	ReasonMalformedTarget   = "malformed_target"
+	ReasonUnknownAccount    = "unknown_account"
+	ReasonUnknownHost       = "unknown_host"
+	ReasonMalformedDate     = "malformed_date"
+	ReasonOld               = "old"
+	ReasonFuture            = "future"
+	ReasonMalformedDigest   = "malformed_digest"
+	ReasonRepeatedDigest    = "repeated_digest"
+	ReasonUnsupportedDigest = "unsupported_digest" // neither SHA-256 nor SHA-512
+
+	// The body, the key, the signature.
+	ReasonDigestMismatch    = "digest_mismatch"
+	ReasonNoKey             = "no_key" // the name does not exist
+	ReasonRevokedKey        = "revoked_key"
+	ReasonUnusableKey       = "unusable_key" // the name exists, but none of its records is an RSA key of 1024 to 4096 bits
+	ReasonSignatureMismatch = "signature_mismatch"
+)
