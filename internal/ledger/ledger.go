@@ -89,6 +89,8 @@ type Options[K counter.Key[K]] struct {
 	Decode func([]byte) (K, error)
 	// Instance is the instance id, unless the store has one from an earlier run.
 	Instance string
+	// Secret is random bytes for the caller to use as a key, unless the store has some from an earlier run.
+	Secret []byte
 	// Health is called when the store begins to fail, with the error, and with nil when it works again. Calls do not overlap.
 	Health func(error)
 	// Observe is told of every write to the store, by the number of reports in it and its error.
@@ -363,6 +365,14 @@ func (l *Ledger[K]) Instance() string {
 		return l.options.Instance
 	}
 	return l.store.instance
+}
+
+// Secret returns the random bytes: those of Options, or with a store those of the first run.
+func (l *Ledger[K]) Secret() []byte {
+	if l.store == nil {
+		return l.options.Secret
+	}
+	return l.store.secret
 }
 
 // Close writes what is still owed and gives the store back. No other method may be under way or follow.

@@ -38,6 +38,8 @@ type meta struct {
 	Version int    `json:"version"`
 	// Instance is the instance id.
 	Instance string `json:"instance"`
+	// Random are random bytes that were made once, the secret of the receiver.
+	Random []byte `json:"random"`
 	// Records with reports are those from First on and before Next.
 	First uint64 `json:"first"`
 	Next  uint64 `json:"next"`
@@ -74,6 +76,7 @@ type store[K counter.Key[K]] struct {
 	ledger   *Ledger[K]
 	client   storage.Client
 	instance string
+	secret   []byte
 
 	queue   sync.Mutex
 	waiting []*pending[K]
@@ -114,15 +117,15 @@ func (s *store[K]) load(ctx context.Context) error {
 	if sealed == nil {
 		s.meta = meta{
 			Format: format, Version: version, Slots: make(map[string]int), Times: make(map[string]times),
-			Instance: s.ledger.options.Instance,
+			Instance: s.ledger.options.Instance, Random: s.ledger.options.Secret,
 		}
-		s.instance = s.meta.Instance
+		s.instance, s.secret = s.meta.Instance, s.meta.Random
 		return s.expectEmpty(ctx)
 	}
 	if s.meta, err = readMeta(sealed); err != nil {
 		return err
 	}
-	s.instance = s.meta.Instance
+	s.instance, s.secret = s.meta.Instance, s.meta.Random
 	if err := s.loadSeen(ctx); err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func BenchmarkNewLogs(b *testing.B) {
 	b.ReportAllocs()
 	var logs plog.Logs
 	for b.Loop() {
-		logs = newLogs(report, arrival, resource, "test")
+		logs = newLogs(&arrival{report: report, uid: report.Identity(""), at: arrivedAt}, resource, "test")
 	}
 	require.Equal(b, 1, logs.LogRecordCount())
 }
@@ -69,7 +69,7 @@ func BenchmarkFlush(b *testing.B) {
 			flush := func() {
 				var reports []*counter.Report[labels]
 				for _, m := range c.metrics {
-					reports = append(reports, m.sums.Collect(arrival))
+					reports = append(reports, m.sums.Collect(arrivedAt))
 				}
 				c.newMetrics(reports, resource, "test")
 				for _, report := range reports {
@@ -89,7 +89,7 @@ func BenchmarkFlush(b *testing.B) {
 func withSeries(n int) *counters {
 	config := defaultConfig()
 	config.Aggregation.CardinalityLimit = n
-	c := newCounters(config, arrival)
+	c := newCounters(config, arrivedAt)
 	for i := range n {
 		count(c, &failure.Report{State: strconv.Itoa(i)})
 	}
@@ -97,9 +97,9 @@ func withSeries(n int) *counters {
 }
 
 func count(c *counters, report *failure.Report) {
-	for i, keys := range c.keys(report) {
+	for i, keys := range c.keys(report, "") {
 		for _, key := range keys {
-			c.metrics[i].sums.Add(key, arrival)
+			c.metrics[i].sums.Add(key, arrivedAt)
 		}
 	}
 }

@@ -36,8 +36,8 @@ import (
 
 var update = flag.Bool("update", false, "write what came out of the cases in testdata/cases as what is expected of them")
 
-// arrival is when the reports of all cases arrive.
-var arrival = time.Date(2026, time.November, 21, 10, 15, 0, 0, time.UTC)
+// arrivedAt is when the reports of all cases arrive.
+var arrivedAt = time.Date(2026, time.November, 21, 10, 15, 0, 0, time.UTC)
 
 // TestCases sends each folder's request.http, byte for byte, over a socket and compares what comes out with the other files of the folder.
 // A file that is not there stands for nothing: no logs.yaml, no logs.
@@ -81,7 +81,7 @@ func startCase(t *testing.T, file string) *run {
 		require.NoError(t, err)
 	}
 	return startRun(t, config, func(r *smtpFailureReceiver) {
-		r.now = func() time.Time { return arrival }
+		r.now = func() time.Time { return arrivedAt }
 		r.resource.Attributes().PutStr(attributeServiceInstanceID, "11111111-2222-4333-8444-555555555555")
 	})
 }

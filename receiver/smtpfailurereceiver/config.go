@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"path"
 	"regexp"
 	"slices"
@@ -17,8 +18,11 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/confighttp"
 	"go.opentelemetry.io/collector/config/confignet"
+	"go.opentelemetry.io/collector/config/configopaque"
+	"go.opentelemetry.io/collector/config/configoptional"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -33,9 +37,13 @@ const (
 	defaultMaxStale          = 24 * time.Hour
 	defaultTTL               = 24 * time.Hour
 	defaultMaxEntries        = 100_000
+	defaultMaxAge            = 5 * time.Minute
+	minKeyLength             = 16
 	defaultPath              = "/failures"
 	defaultServiceName       = "smtp_failure"
 	minInterval              = 10 * time.Millisecond
+
+	modeFull = "full"
 
 	temporalityCumulative = "cumulative"
 	temporalityDelta      = "delta"
@@ -52,6 +60,10 @@ type Config struct {
 	Path string `mapstructure:"path"`
 	// OwnershipFiles are what the sender fetches to check that the URL is yours.
 	OwnershipFiles []OwnershipFileConfig `mapstructure:"ownership_files"`
+	// Signature checks who calls; absent, nobody is checked.
+	Signature configoptional.Optional[SignatureConfig] `mapstructure:"signature"`
+	// Recipient is what may be told of the person a message was for.
+	Recipient RecipientConfig `mapstructure:"recipient"`
 	// Timezone is the IANA name of the time zone of the variable timestamp, used where time is absent. Default UTC.
 	Timezone string `mapstructure:"timezone"`
 	// ResourceAttributes are set on all that is emitted: strings, numbers or booleans. service.name defaults to smtp_failure.
@@ -79,6 +91,37 @@ type OwnershipFileConfig struct {
 	// Content of the file, or File, the path from which it is read once at start; exactly one of the two.
 	Content string `mapstructure:"content"`
 	File    string `mapstructure:"file"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+// SignatureConfig says whose calls are let in. Every call has to be signed as the senders sign them, with a key that the DNS holds below
+// copernica.com.
+type SignatureConfig struct {
+	// Accounts are the exact values of X-Copernica-ID that are let in, such as environment-1234 or account-1234. At least one.
+	Accounts []string `mapstructure:"accounts"`
+	// Hosts are the accepted values of the signed Host header, without regard to case; any if there are none.
+	Hosts []string `mapstructure:"hosts"`
+	// SignedPathPrefix is what a proxy takes off the front of the path: the sender signed the path with it. It has a leading slash and no
+	// trailing one.
+	SignedPathPrefix string `mapstructure:"signed_path_prefix"`
+	// MaxAge is how old the signed Date may be; more than 0. Default 5m.
+	MaxAge time.Duration `mapstructure:"max_age"`
+	// Resolver is the DNS server that is asked for the keys, as IP address and port; the system's if it is empty.
+	Resolver string `mapstructure:"resolver"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+// RecipientConfig says what may be told of the person a message was for.
+type RecipientConfig struct {
+	// Mode is full (default), domain, hmac or drop.
+	Mode string `mapstructure:"mode"`
+	// Key is what the mode hmac hashes addresses with, and every mode but full the identity of a report. At least 16 bytes. Without it, a
+	// random one is made, and kept in the store if there is one.
+	Key configopaque.String `mapstructure:"key"`
 
 	// prevent unkeyed literal initialization
 	_ struct{}
@@ -131,10 +174,12 @@ func createDefaultConfig() component.Config {
 	http.ReadHeaderTimeout = defaultReadHeaderTimeout
 
 	return &Config{
-		HTTP:     http,
-		Path:     defaultPath,
-		Timezone: "UTC",
-		Tags:     TagsConfig{Include: []string{"*"}},
+		HTTP:      http,
+		Path:      defaultPath,
+		Signature: configoptional.Default(SignatureConfig{MaxAge: defaultMaxAge}),
+		Recipient: RecipientConfig{Mode: modeFull},
+		Timezone:  "UTC",
+		Tags:      TagsConfig{Include: []string{"*"}},
 		Aggregation: AggregationConfig{
 			Interval:         defaultInterval,
 			Temporality:      temporalityCumulative,
@@ -156,6 +201,8 @@ func (c *Config) Validate() error {
 		c.validateHTTP(),
 		c.validatePath(),
 		c.validateOwnershipFiles(),
+		c.validateSignature(),
+		c.Recipient.validate(),
 		c.validateTimezone(),
 		c.validateResourceAttributes(),
 		c.Tags.validate(),
@@ -239,6 +286,47 @@ func (c *Config) validateOwnershipFiles() error {
 // ownershipPaths are the two places where a sender looks for a file: at the root and beside the path.
 func (c *Config) ownershipPaths(name string) []string {
 	return []string{"/" + name, path.Join(path.Dir(c.Path), name)}
+}
+
+func (c *Config) validateSignature() error {
+	if !c.Signature.HasValue() {
+		return nil
+	}
+	var errs []error
+	s := c.Signature.Get()
+	if len(s.Accounts) == 0 || slices.Contains(s.Accounts, "") {
+		errs = append(errs, errors.New("signature::accounts: it takes the X-Copernica-ID of each account that is let in, at least one and none of them empty, such as environment-1234"))
+	}
+	if slices.Contains(s.Hosts, "") {
+		errs = append(errs, errors.New("signature::hosts: one is empty; it takes host names as the sender calls them, such as hooks.example.com"))
+	}
+	if prefix := s.SignedPathPrefix; prefix != "" && (!strings.HasPrefix(prefix, "/") || path.Clean(prefix) != prefix || prefix == "/") {
+		errs = append(errs, fmt.Errorf("signature::signed_path_prefix: %q; it takes the start of a URL path with a leading slash and without a trailing one, such as /hooks", prefix))
+	}
+	if s.MaxAge <= 0 {
+		errs = append(errs, fmt.Errorf("signature::max_age: %s; it takes a duration greater than 0", s.MaxAge))
+	}
+	if s.Resolver != "" {
+		if _, err := netip.ParseAddrPort(s.Resolver); err != nil {
+			errs = append(errs, fmt.Errorf("signature::resolver: %q; it takes the IP address and port of a DNS server, such as 127.0.0.1:53", s.Resolver))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *RecipientConfig) validate() error {
+	var errs []error
+	mode, ok := failure.ParseMode(c.Mode)
+	if !ok {
+		errs = append(errs, fmt.Errorf("recipient::mode: %q; it takes full, domain, hmac or drop", c.Mode))
+	}
+	switch {
+	case c.Key == "" && mode == failure.ModeHMAC:
+		errs = append(errs, fmt.Errorf("recipient::key: is missing; the mode hmac takes a secret of at least %d bytes", minKeyLength))
+	case c.Key != "" && len(c.Key) < minKeyLength:
+		errs = append(errs, fmt.Errorf("recipient::key: has %d bytes; it takes a secret of at least %d", len(c.Key), minKeyLength))
+	}
+	return errors.Join(errs...)
 }
 
 func (c *Config) validateTimezone() error {

@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/collector/config/confighttp"
 	"go.opentelemetry.io/collector/config/confignet"
 	"go.opentelemetry.io/collector/config/configopaque"
+	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/confmap/confmaptest"
 
@@ -50,7 +51,7 @@ func configOf(t *testing.T, yaml string) *Config {
 func equalConfigs(t *testing.T, want, got *Config) {
 	t.Helper()
 	if diff := cmp.Diff(want, got,
-		cmpopts.IgnoreUnexported(Config{}, TagsConfig{}, AggregationConfig{}, DeduplicationConfig{}, OwnershipFileConfig{}, confighttp.ServerConfig{}, confighttp.AuthConfig{}, confighttp.CORSConfig{},
+		cmpopts.IgnoreUnexported(Config{}, TagsConfig{}, AggregationConfig{}, DeduplicationConfig{}, OwnershipFileConfig{}, SignatureConfig{}, RecipientConfig{}, confighttp.ServerConfig{}, confighttp.AuthConfig{}, confighttp.CORSConfig{},
 			confignet.AddrConfig{}, confignet.DialerConfig{}, metadata.EmailDeliveryFailuresMetricConfig{}, metadata.EmailDeliveryFailuresByTagMetricConfig{}),
 		cmp.Exporter(func(reflect.Type) bool { return true }),
 	); diff != "" {
@@ -70,6 +71,8 @@ func TestDefaultConfig(t *testing.T) {
 		Timezone:      "UTC",
 		Tags:          TagsConfig{Include: []string{"*"}},
 		Aggregation:   AggregationConfig{Interval: 10 * time.Second, Temporality: "cumulative", CardinalityLimit: 2000, MaxStale: 24 * time.Hour},
+		Signature:     configoptional.Default(SignatureConfig{MaxAge: 5 * time.Minute}),
+		Recipient:     RecipientConfig{Mode: "full"},
 		Deduplication: DeduplicationConfig{Enabled: true, TTL: 24 * time.Hour, MaxEntries: 100_000},
 		Metrics:       metadata.DefaultMetricsConfig(),
 	}
@@ -154,6 +157,11 @@ func TestEveryKey(t *testing.T) {
 		Aggregation:   AggregationConfig{Interval: time.Minute, Temporality: "delta", CardinalityLimit: 500},
 		Deduplication: DeduplicationConfig{TTL: time.Hour, MaxEntries: 5000},
 		Storage:       &storage,
+		Signature: configoptional.Some(SignatureConfig{
+			Accounts: []string{"environment-1234", "account-5678"}, Hosts: []string{"hooks.example.com"},
+			SignedPathPrefix: "/public", MaxAge: time.Minute, Resolver: "127.0.0.1:5353",
+		}),
+		Recipient: RecipientConfig{Mode: "hmac", Key: "0123456789abcdef"},
 		Metrics: metadata.MetricsConfig{
 			EmailDeliveryFailures: metadata.EmailDeliveryFailuresMetricConfig{
 				AggregationStrategy: metadata.AggregationStrategySum, // the one value it takes

@@ -19,6 +19,7 @@ import (
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
 )
 
 // answer is one way in which a request can end: what the sender is told, and under which name it is counted.
@@ -46,13 +47,14 @@ var (
 	answerUnavailable      = &answer{"unavailable", http.StatusServiceUnavailable, "a pipeline cannot take the report now, try again later"}
 	answerStoreUnavailable = &answer{"store_unavailable", http.StatusServiceUnavailable, "the store cannot take the report now, try again later"}
 	answerInFlight         = &answer{"in_flight", http.StatusServiceUnavailable, "another copy of the report is under way, try again later"}
+	answerKeyUnavailable   = &answer{"key_unavailable", http.StatusServiceUnavailable, "the key of the signature cannot be looked up now, try again later"}
 	// answerOther stands for what a configured middleware or CORS answers. Its status is whatever they chose.
 	answerOther = &answer{"other", 0, ""}
 
 	answers = []*answer{
 		answerAccepted, answerDuplicate, answerOwnershipFile, answerInvalid, answerIncomplete, answerOtherWebhook, answerRefused, answerUnauthorized, answerNotFound,
 		answerMethodNotAllowed, answerTooLarge, answerUnsupported, answerPanic, answerUnavailable,
-		answerStoreUnavailable, answerInFlight, answerOther,
+		answerStoreUnavailable, answerKeyUnavailable, answerInFlight, answerOther,
 	}
 )
 
@@ -64,6 +66,7 @@ func answerTo(err error) (*answer, string) {
 	var (
 		tooLarge *http.MaxBytesError
 		network  net.Error
+		refusal  *signature.Refusal
 	)
 	switch {
 	case errors.Is(err, failure.ErrOtherType):
@@ -75,6 +78,10 @@ func answerTo(err error) (*answer, string) {
 		errors.Is(err, failure.ErrNoObject),
 		errors.Is(err, failure.ErrTooDeep):
 		return answerInvalid, err.Error()
+	case errors.As(err, &refusal):
+		return answerUnauthorized, answerUnauthorized.text
+	case errors.Is(err, signature.ErrKeyUnavailable):
+		return answerKeyUnavailable, answerKeyUnavailable.text
 	case errors.As(err, &tooLarge):
 		return answerTooLarge, answerTooLarge.text
 	case errors.Is(err, errBody) && (errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.Canceled)):
@@ -118,8 +125,9 @@ var errBody = errors.New("reading the body")
 // exchange is one request and its answer, as the outermost handler sees it.
 type exchange struct {
 	http.ResponseWriter
-	answer *answer // nil until handle or handleServerError has chosen one
-	status int     // 0 until the header is written
+	account string  // that signed the call, when that was checked
+	answer  *answer // nil until handle or handleServerError has chosen one
+	status  int     // 0 until the header is written
 }
 
 type exchangeKey struct{}
@@ -166,7 +174,7 @@ func (r *smtpFailureReceiver) answering(next http.Handler) http.Handler {
 			r.telemetry.answered(req.Context(), x.answer, x.status, r.now().Sub(began))
 		}()
 		// Before any check of who asks: the sender's own check of the URL carries neither credentials nor a signature.
-		if !r.serveOwnershipFile(x, req) {
+		if !r.serveOwnershipFile(x, req) && r.verified(x, req) {
 			next.ServeHTTP(x, req)
 		}
 	})
@@ -220,6 +228,32 @@ func (r *smtpFailureReceiver) recovered(x *exchange, req *http.Request, cause an
 	x.answer = answerPanic
 }
 
+// verified checks who calls, where that is configured, and answers when the call is not let in. It comes before everything that confighttp
+// does, because the digest is that of the body as it was sent, before decompression.
+func (r *smtpFailureReceiver) verified(x *exchange, req *http.Request) bool {
+	if r.verifier == nil || req.Method != http.MethodPost || req.URL.Path != r.config.Path {
+		// What is no report gets no further than handle.
+		return true
+	}
+	call, err := r.verifier.Begin(req)
+	if err != nil {
+		r.fail(x, req, err)
+		return false
+	}
+	req.Body = http.MaxBytesReader(x, req.Body, r.config.HTTP.MaxRequestBodySize)
+	body, _, err := r.readBody(req)
+	if err == nil {
+		err = call.Finish(req.Context(), []byte(body))
+	}
+	if err != nil {
+		r.fail(x, req, err)
+		return false
+	}
+	x.account = call.Account()
+	req.Body = io.NopCloser(strings.NewReader(body))
+	return true
+}
+
 // reply writes an answer and records which it was.
 func reply(w http.ResponseWriter, req *http.Request, a *answer, text string) {
 	if x, ok := req.Context().Value(exchangeKey{}).(*exchange); ok {
@@ -270,7 +304,8 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 		reply(w, req, answerUnsupported, answerUnsupported.text)
 		return
 	}
-	body, err := r.readBody(req)
+	body, n, err := r.readBody(req)
+	r.telemetry.received(req.Context(), n)
 	if err != nil {
 		r.fail(w, req, err)
 		return
@@ -280,7 +315,10 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 		r.fail(w, req, err)
 		return
 	}
-	a, err := r.accept(req.Context(), &report, arrived)
+	x, _ := req.Context().Value(exchangeKey{}).(*exchange)
+	a, err := r.accept(req.Context(), &arrival{
+		report: &report, account: x.account, uid: r.privacy.Apply(&report, x.account), at: arrived,
+	})
 	if err != nil {
 		r.logger.Warn("A report was not taken and has to be sent again", zap.Error(err))
 		r.fail(w, req, err)
@@ -290,6 +328,12 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 }
 
 func (r *smtpFailureReceiver) fail(w http.ResponseWriter, req *http.Request, err error) {
+	var refusal *signature.Refusal
+	if errors.As(err, &refusal) {
+		// The reason is in the message, so that a flood of one does not hide another.
+		r.logger.Warn("A call was refused: " + refusal.Reason)
+		r.telemetry.refused(req.Context(), refusal.Reason)
+	}
 	a, text := answerTo(err)
 	reply(w, req, a, text)
 }
@@ -313,9 +357,10 @@ var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // maxKeptBody is the size past which a buffer is not kept, so that one large body does not stay in memory.
 const maxKeptBody = 64 << 10
 
-func (r *smtpFailureReceiver) readBody(req *http.Request) (string, error) {
+// readBody returns the body and how much of it was read, which is less than all after an error.
+func (r *smtpFailureReceiver) readBody(req *http.Request) (body string, n int64, err error) {
 	if limit := r.config.HTTP.MaxRequestBodySize; req.ContentLength > limit {
-		return "", fmt.Errorf("%w: %w", errBody, &http.MaxBytesError{Limit: limit})
+		return "", 0, fmt.Errorf("%w: %w", errBody, &http.MaxBytesError{Limit: limit})
 	}
 	buffer := bodies.Get().(*bytes.Buffer)
 	defer func() {
@@ -324,10 +369,9 @@ func (r *smtpFailureReceiver) readBody(req *http.Request) (string, error) {
 			bodies.Put(buffer)
 		}
 	}()
-	n, err := buffer.ReadFrom(req.Body)
-	r.telemetry.received(req.Context(), n)
+	n, err = buffer.ReadFrom(req.Body)
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", errBody, err)
+		return "", n, fmt.Errorf("%w: %w", errBody, err)
 	}
-	return buffer.String(), nil
+	return buffer.String(), n, nil
 }

@@ -40,8 +40,18 @@ func modeOf(r *failure.Report) string {
 	return modeSynchronous
 }
 
-// newLogs makes the log record of a report that arrived at observed.
-func newLogs(r *failure.Report, observed time.Time, resource pcommon.Resource, version string) plog.Logs {
+// arrival is a report that arrived.
+type arrival struct {
+	report *failure.Report
+	// account that signed it; empty when that was not checked.
+	account string
+	uid     failure.Identity
+	at      time.Time
+}
+
+// newLogs makes the log record of a report.
+func newLogs(a *arrival, resource pcommon.Resource, version string) plog.Logs {
+	r := a.report
 	logs := plog.NewLogs()
 	rl := logs.ResourceLogs().AppendEmpty()
 	resource.CopyTo(rl.Resource())
@@ -51,7 +61,7 @@ func newLogs(r *failure.Report, observed time.Time, resource pcommon.Resource, v
 
 	record := sl.LogRecords().AppendEmpty()
 	record.SetEventName(eventName)
-	record.SetObservedTimestamp(pcommon.NewTimestampFromTime(observed))
+	record.SetObservedTimestamp(pcommon.NewTimestampFromTime(a.at))
 	if r.FailedAt.IsZero() {
 		record.SetTimestamp(record.ObservedTimestamp())
 	} else {
@@ -73,8 +83,8 @@ func newLogs(r *failure.Report, observed time.Time, resource pcommon.Resource, v
 	}
 
 	attributes := record.Attributes()
-	attributes.EnsureCapacity(14 + len(r.Others))
-	for _, a := range [...]struct{ name, value string }{
+	attributes.EnsureCapacity(15 + len(r.Others))
+	for _, text := range [...]struct{ name, value string }{
 		{attributeMessageID, r.ID},
 		{attributeAddress, r.Recipient},
 		{attributeDomain, r.RecipientDomain()},
@@ -85,10 +95,11 @@ func newLogs(r *failure.Report, observed time.Time, resource pcommon.Resource, v
 		{attributeReason, r.Reason()},
 		{attributeType, r.Type},
 		{attributeAction, r.Action},
-		{attributeUID, r.Identity("").String()},
+		{attributeAccount, a.account},
+		{attributeUID, a.uid.String()},
 	} {
-		if a.value != "" {
-			attributes.PutStr(a.name, a.value)
+		if text.value != "" {
+			attributes.PutStr(text.name, text.value)
 		}
 	}
 	if r.Code != 0 {

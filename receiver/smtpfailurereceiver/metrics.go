@@ -36,6 +36,7 @@ const (
 	attributeClass    = string(metadata.EmailDeliveryFailuresMetricAttributeKeyEmailFailureClass)
 	attributeReason   = string(metadata.EmailDeliveryFailuresMetricAttributeKeyErrorType)
 	attributeDomain   = string(metadata.EmailDeliveryFailuresMetricAttributeKeyMetricEmailRecipientDomain)
+	attributeAccount  = string(metadata.EmailDeliveryFailuresMetricAttributeKeyMetricCopernicaAccountID)
 )
 
 // labels are the attributes of one series. The zero value of a field is an attribute that is left out. The names are those under which a
@@ -49,6 +50,7 @@ type labels struct {
 	Class    string `json:"email.failure.class,omitempty"`
 	Reason   string `json:"error.type,omitempty"`
 	Domain   string `json:"email.recipient.domain,omitempty"`
+	Account  string `json:"copernica.account.id,omitempty"`
 }
 
 // Clone implements counter.Key.
@@ -57,6 +59,7 @@ func (l labels) Clone() labels {
 	l.Extended = strings.Clone(l.Extended)
 	l.State = strings.Clone(l.State)
 	l.Domain = strings.Clone(l.Domain)
+	l.Account = strings.Clone(l.Account)
 	return l
 }
 
@@ -74,7 +77,7 @@ func decodeLabels(encoded []byte) (labels, error) {
 }
 
 func (l *labels) put(attributes pcommon.Map) {
-	attributes.EnsureCapacity(8)
+	attributes.EnsureCapacity(9)
 	for _, a := range [...]struct{ name, value string }{
 		{attributeTag, l.Tag},
 		{attributeExtended, l.Extended},
@@ -83,6 +86,7 @@ func (l *labels) put(attributes pcommon.Map) {
 		{attributeClass, l.Class},
 		{attributeReason, l.Reason},
 		{attributeDomain, l.Domain},
+		{attributeAccount, l.Account},
 	} {
 		if a.value != "" {
 			attributes.PutStr(a.name, a.value)
@@ -93,8 +97,8 @@ func (l *labels) put(attributes pcommon.Map) {
 	}
 }
 
-// labelsOf returns the attributes of a report without a tag.
-func labelsOf(r *failure.Report) labels {
+// labelsOf returns the attributes of a report without a tag. The account is empty when it was not verified.
+func labelsOf(r *failure.Report, account string) labels {
 	return labels{
 		Code:     r.Code,
 		Extended: r.Extended.String(),
@@ -103,6 +107,7 @@ func labelsOf(r *failure.Report) labels {
 		Class:    r.Class(),
 		Reason:   r.Reason(),
 		Domain:   label(r.RecipientDomain()),
+		Account:  label(account),
 	}
 }
 
@@ -120,7 +125,7 @@ func label(text string) string {
 
 // selection are the attributes that one metric has.
 type selection struct {
-	code, extended, state, mode, class, reason, domain bool
+	code, extended, state, mode, class, reason, domain, account bool
 }
 
 func newSelection[K ~string](enabled []K) selection {
@@ -133,6 +138,7 @@ func newSelection[K ~string](enabled []K) selection {
 		class:    has(attributeClass),
 		reason:   has(attributeReason),
 		domain:   has(attributeDomain),
+		account:  has(attributeAccount),
 	}
 }
 
@@ -145,6 +151,7 @@ func (s *selection) of(l *labels) labels {
 		Class:    only(s.class, l.Class),
 		Reason:   only(s.reason, l.Reason),
 		Domain:   only(s.domain, l.Domain),
+		Account:  only(s.account, l.Account),
 	}
 }
 
@@ -235,8 +242,8 @@ func newCounters(config *Config, now time.Time) *counters {
 }
 
 // keys are what a report counts, for each metric.
-func (c *counters) keys(r *failure.Report) ledger.Counts[labels] {
-	all := labelsOf(r)
+func (c *counters) keys(r *failure.Report, account string) ledger.Counts[labels] {
+	all := labelsOf(r, account)
 	counts := make(ledger.Counts[labels], len(c.metrics))
 	for i := range c.metrics {
 		metric := &c.metrics[i]

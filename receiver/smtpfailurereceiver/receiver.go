@@ -2,6 +2,7 @@ package smtpfailurereceiver
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -22,9 +23,11 @@ import (
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
 )
 
 const (
@@ -32,6 +35,9 @@ const (
 	// The formats of what is received, for the spans of receiverhelper.
 	formatReport  = "smtp_failure"
 	formatCounter = "smtp_failure_counters"
+
+	// secretLength is that of the key of HMAC-SHA-256.
+	secretLength = 32
 
 	// defaultPatience is long enough for a pipeline that takes its time, and short enough for a sender that waits for the answer.
 	defaultPatience = 2 * time.Second
@@ -56,6 +62,9 @@ type smtpFailureReceiver struct {
 
 	resource       pcommon.Resource
 	decoder        failure.Decoder
+	privacy        failure.Privacy
+	verifier       *signature.Verifier // nil when nobody is checked
+	resolver       signature.Resolver  // nil for the configured one
 	telemetry      *selfTelemetry
 	receiveLogs    *receiverhelper.ObsReport
 	receiveMetrics *receiverhelper.ObsReport
@@ -83,6 +92,8 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 	if err != nil {
 		return nil, fmt.Errorf("resource_attributes: %w", err)
 	}
+	// The mode was checked when the configuration was.
+	mode, _ := failure.ParseMode(config.Recipient.Mode)
 	telemetry, err := newSelfTelemetry(settings.TelemetrySettings)
 	if err != nil {
 		return nil, err
@@ -104,16 +115,25 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 	return &smtpFailureReceiver{
 		config:         config,
 		settings:       settings,
-		logger:         settings.Logger,
+		logger:         limited(settings.Logger),
 		now:            time.Now,
 		patience:       defaultPatience,
 		forget:         func() {},
 		resource:       resource,
 		decoder:        failure.Decoder{Location: location},
+		privacy:        failure.Privacy{Mode: mode, Key: []byte(config.Recipient.Key)},
 		telemetry:      telemetry,
 		receiveLogs:    receiveLogs,
 		receiveMetrics: receiveMetrics,
 	}, nil
+}
+
+// limited returns a logger that repeats no message more than a few times a minute: whoever can make it log must not be able to fill a disk.
+func limited(logger *zap.Logger) *zap.Logger {
+	const first, thereafter = 10, 0
+	return logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Minute, first, thereafter)
+	}))
 }
 
 // newResource returns the resource of all that is emitted. The instance id is new for each process unless one is configured: two replicas
@@ -160,6 +180,12 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	if r.ledger, err = r.openLedger(ctx, host); err != nil {
 		return err
 	}
+	if len(r.privacy.Key) == 0 {
+		r.privacy.Key = r.ledger.Secret()
+	}
+	if r.config.Signature.HasValue() {
+		r.verifier = r.newVerifier(r.config.Signature.Get())
+	}
 	if err := r.telemetry.observe(r.ledger, r.counters); err != nil {
 		return err
 	}
@@ -179,7 +205,7 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	r.server, r.listener = server, listener
 	r.logger.Info("Taking failure reports", zap.Stringer("address", listener.Addr()), zap.String("path", r.config.Path))
 	if r.open() {
-		r.logger.Warn("Anyone who can reach the endpoint can inject failures: it is not loopback, and neither http::auth nor http::tls::client_ca_file is set",
+		r.logger.Warn("Anyone who can reach the endpoint can inject failures: it is not loopback, and none of signature, http::auth and http::tls::client_ca_file is set",
 			zap.String("endpoint", r.config.HTTP.NetAddr.Endpoint))
 	}
 
@@ -194,8 +220,27 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	return nil
 }
 
+func (r *smtpFailureReceiver) newVerifier(config *SignatureConfig) *signature.Verifier {
+	resolver := r.resolver
+	if resolver == nil {
+		resolver = signature.NewResolver(config.Resolver)
+	}
+	return signature.NewVerifier(signature.Options{
+		Accounts:         config.Accounts,
+		Hosts:            config.Hosts,
+		SignedPathPrefix: config.SignedPathPrefix,
+		MaxAge:           config.MaxAge,
+		Resolver:         resolver,
+		Now:              r.now,
+		Observe:          r.telemetry.lookedUp,
+	})
+}
+
 // openLedger opens the ledger in the storage extension, if one is configured, else in memory.
 func (r *smtpFailureReceiver) openLedger(ctx context.Context, host component.Host) (*ledger.Ledger[labels], error) {
+	secret := make([]byte, secretLength)
+	// It never fails: without random numbers the process ends.
+	_, _ = rand.Read(secret)
 	instance, _ := r.resource.Attributes().Get(attributeServiceInstanceID)
 	options := ledger.Options[labels]{
 		Deduplicate: r.config.Deduplication.Enabled,
@@ -208,6 +253,7 @@ func (r *smtpFailureReceiver) openLedger(ctx context.Context, host component.Hos
 		Encode:      encodeLabels,
 		Decode:      decodeLabels,
 		Instance:    instance.Str(),
+		Secret:      secret,
 		Observe:     func(_ int, err error) { r.telemetry.stored(err) },
 		Health: func(err error) {
 			if err != nil {
@@ -249,7 +295,7 @@ func (r *smtpFailureReceiver) openLedger(ctx context.Context, host component.Hos
 // open says that the endpoint can be reached from other machines and that nothing checks who calls.
 func (r *smtpFailureReceiver) open() bool {
 	http := &r.config.HTTP
-	if http.Auth.HasValue() || http.TLS.HasValue() && http.TLS.Get().ClientCAFile != "" {
+	if r.config.Signature.HasValue() || http.Auth.HasValue() || http.TLS.HasValue() && http.TLS.Get().ClientCAFile != "" {
 		return false
 	}
 	if http.NetAddr.Transport == confignet.TransportTypeUnix {
@@ -284,6 +330,9 @@ func (r *smtpFailureReceiver) shutdown(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("requests were cut off: %w", err), r.server.Close())
 		}
 		r.serving.Wait()
+	}
+	if r.verifier != nil {
+		r.verifier.Close()
 	}
 	if r.flushing != nil {
 		errs = append(errs, r.stopAndFlush(ctx))
@@ -361,8 +410,8 @@ func (r *smtpFailureReceiver) flush(ctx context.Context) error {
 
 // accept hands a report to the logs pipelines and counts it, once however often it is sent. It returns an answer when that is over and
 // done with, and an error when the report has to be sent again; the ledger tells how it goes on then.
-func (r *smtpFailureReceiver) accept(ctx context.Context, report *failure.Report, arrived time.Time) (*answer, error) {
-	attempt, known, err := r.ledger.Begin(ctx, ledger.ID(report.Identity("")))
+func (r *smtpFailureReceiver) accept(ctx context.Context, a *arrival) (*answer, error) {
+	attempt, known, err := r.ledger.Begin(ctx, ledger.ID(a.uid))
 	if err != nil {
 		return nil, err
 	}
@@ -379,16 +428,16 @@ func (r *smtpFailureReceiver) accept(ctx context.Context, report *failure.Report
 	ctx = context.WithoutCancel(ctx)
 	outcome := attempt.HandedOver
 	if outcome == 0 {
-		if outcome, err = r.handOver(ctx, report, arrived); err != nil {
+		if outcome, err = r.handOver(ctx, a); err != nil {
 			return nil, err
 		}
 	}
-	over, err := attempt.Commit(ctx, outcome, r.counters.keys(report))
+	over, err := attempt.Commit(ctx, outcome, r.counters.keys(a.report, a.account))
 	if err != nil {
 		return nil, err
 	}
 
-	for _, field := range report.Anomalies {
+	for _, field := range a.report.Anomalies {
 		r.telemetry.anomaly(ctx, field)
 	}
 	r.telemetry.overflowed(ctx, r.counters, over)
@@ -400,12 +449,12 @@ func (r *smtpFailureReceiver) accept(ctx context.Context, report *failure.Report
 
 // handOver gives the record to the logs pipelines. A report that they refuse for good is done with too: the failure happened all the same,
 // so that it counts, and nobody has to report it again.
-func (r *smtpFailureReceiver) handOver(ctx context.Context, report *failure.Report, arrived time.Time) (ledger.Outcome, error) {
+func (r *smtpFailureReceiver) handOver(ctx context.Context, a *arrival) (ledger.Outcome, error) {
 	if r.logs == nil {
 		return ledger.Accepted, nil
 	}
 	ctx = r.receiveLogs.StartLogsOp(ctx)
-	err := r.logs.ConsumeLogs(ctx, newLogs(report, arrived, r.resource, r.settings.BuildInfo.Version))
+	err := r.logs.ConsumeLogs(ctx, newLogs(a, r.resource, r.settings.BuildInfo.Version))
 	r.receiveLogs.EndLogsOp(ctx, formatReport, 1, err)
 	switch {
 	case err == nil:

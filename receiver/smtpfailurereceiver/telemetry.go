@@ -15,10 +15,11 @@ import (
 
 // Attributes of the receiver's own telemetry.
 const (
-	attributeOutcome    = "outcome"
-	attributeHTTPStatus = "http.response.status_code"
-	attributeField      = "field"
-	attributeMetric     = "metric"
+	attributeOutcome         = "outcome"
+	attributeHTTPStatus      = "http.response.status_code"
+	attributeField           = "field"
+	attributeMetric          = "metric"
+	attributeReasonOfRefusal = "reason"
 
 	outcomeAccepted = "accepted"
 	outcomeRefused  = "refused"
@@ -70,6 +71,14 @@ func (t *selfTelemetry) received(ctx context.Context, bytes int64) {
 
 func (t *selfTelemetry) anomaly(ctx context.Context, field string) {
 	t.builder.SMTPFailureAnomalies.Add(ctx, 1, metric.WithAttributes(attribute.String(attributeField, field)))
+}
+
+func (t *selfTelemetry) refused(ctx context.Context, reason string) {
+	t.builder.SMTPFailureRefusals.Add(ctx, 1, metric.WithAttributes(attribute.String(attributeReasonOfRefusal, reason)))
+}
+
+func (t *selfTelemetry) lookedUp(outcome string) {
+	t.builder.SMTPFailureKeyLookups.Add(context.Background(), 1, metric.WithAttributes(attribute.String(attributeOutcome, outcome)))
 }
 
 func (t *selfTelemetry) duplicate(ctx context.Context) {

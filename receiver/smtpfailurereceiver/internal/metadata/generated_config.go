@@ -20,6 +20,7 @@ const (
 	EmailDeliveryFailuresMetricAttributeKeyEmailFailureClass              EmailDeliveryFailuresMetricAttributeKey = "email.failure.class"
 	EmailDeliveryFailuresMetricAttributeKeyErrorType                      EmailDeliveryFailuresMetricAttributeKey = "error.type"
 	EmailDeliveryFailuresMetricAttributeKeyMetricEmailRecipientDomain     EmailDeliveryFailuresMetricAttributeKey = "email.recipient.domain"
+	EmailDeliveryFailuresMetricAttributeKeyMetricCopernicaAccountID       EmailDeliveryFailuresMetricAttributeKey = "copernica.account.id"
 )
 
 // EmailDeliveryFailuresMetricConfig provides config for the email.delivery.failures metric.
@@ -48,9 +49,9 @@ func (ms *EmailDeliveryFailuresMetricConfig) Unmarshal(parser *confmap.Conf) err
 func (ms *EmailDeliveryFailuresMetricConfig) Validate() error {
 	for _, val := range ms.EnabledAttributes {
 		switch val {
-		case EmailDeliveryFailuresMetricAttributeKeySMTPResponseStatusCode, EmailDeliveryFailuresMetricAttributeKeySMTPResponseEnhancedStatusCode, EmailDeliveryFailuresMetricAttributeKeySMTPState, EmailDeliveryFailuresMetricAttributeKeyEmailFailureMode, EmailDeliveryFailuresMetricAttributeKeyEmailFailureClass, EmailDeliveryFailuresMetricAttributeKeyErrorType, EmailDeliveryFailuresMetricAttributeKeyMetricEmailRecipientDomain:
+		case EmailDeliveryFailuresMetricAttributeKeySMTPResponseStatusCode, EmailDeliveryFailuresMetricAttributeKeySMTPResponseEnhancedStatusCode, EmailDeliveryFailuresMetricAttributeKeySMTPState, EmailDeliveryFailuresMetricAttributeKeyEmailFailureMode, EmailDeliveryFailuresMetricAttributeKeyEmailFailureClass, EmailDeliveryFailuresMetricAttributeKeyErrorType, EmailDeliveryFailuresMetricAttributeKeyMetricEmailRecipientDomain, EmailDeliveryFailuresMetricAttributeKeyMetricCopernicaAccountID:
 		default:
-			return fmt.Errorf("metric email.delivery.failures doesn't have an attribute %v, valid attributes: [smtp.response.status_code, smtp.response.enhanced_status_code, smtp.state, email.failure.mode, email.failure.class, error.type, email.recipient.domain]", val)
+			return fmt.Errorf("metric email.delivery.failures doesn't have an attribute %v, valid attributes: [smtp.response.status_code, smtp.response.enhanced_status_code, smtp.state, email.failure.mode, email.failure.class, error.type, email.recipient.domain, copernica.account.id]", val)
 		}
 	}
 
@@ -75,6 +76,7 @@ const (
 	EmailDeliveryFailuresByTagMetricAttributeKeyEmailFailureClass              EmailDeliveryFailuresByTagMetricAttributeKey = "email.failure.class"
 	EmailDeliveryFailuresByTagMetricAttributeKeyErrorType                      EmailDeliveryFailuresByTagMetricAttributeKey = "error.type"
 	EmailDeliveryFailuresByTagMetricAttributeKeyMetricEmailRecipientDomain     EmailDeliveryFailuresByTagMetricAttributeKey = "email.recipient.domain"
+	EmailDeliveryFailuresByTagMetricAttributeKeyMetricCopernicaAccountID       EmailDeliveryFailuresByTagMetricAttributeKey = "copernica.account.id"
 )
 
 // EmailDeliveryFailuresByTagMetricConfig provides config for the email.delivery.failures.by_tag metric.
@@ -103,9 +105,9 @@ func (ms *EmailDeliveryFailuresByTagMetricConfig) Unmarshal(parser *confmap.Conf
 func (ms *EmailDeliveryFailuresByTagMetricConfig) Validate() error {
 	for _, val := range ms.EnabledAttributes {
 		switch val {
-		case EmailDeliveryFailuresByTagMetricAttributeKeyEmailTag, EmailDeliveryFailuresByTagMetricAttributeKeySMTPResponseStatusCode, EmailDeliveryFailuresByTagMetricAttributeKeySMTPResponseEnhancedStatusCode, EmailDeliveryFailuresByTagMetricAttributeKeySMTPState, EmailDeliveryFailuresByTagMetricAttributeKeyEmailFailureMode, EmailDeliveryFailuresByTagMetricAttributeKeyEmailFailureClass, EmailDeliveryFailuresByTagMetricAttributeKeyErrorType, EmailDeliveryFailuresByTagMetricAttributeKeyMetricEmailRecipientDomain:
+		case EmailDeliveryFailuresByTagMetricAttributeKeyEmailTag, EmailDeliveryFailuresByTagMetricAttributeKeySMTPResponseStatusCode, EmailDeliveryFailuresByTagMetricAttributeKeySMTPResponseEnhancedStatusCode, EmailDeliveryFailuresByTagMetricAttributeKeySMTPState, EmailDeliveryFailuresByTagMetricAttributeKeyEmailFailureMode, EmailDeliveryFailuresByTagMetricAttributeKeyEmailFailureClass, EmailDeliveryFailuresByTagMetricAttributeKeyErrorType, EmailDeliveryFailuresByTagMetricAttributeKeyMetricEmailRecipientDomain, EmailDeliveryFailuresByTagMetricAttributeKeyMetricCopernicaAccountID:
 		default:
-			return fmt.Errorf("metric email.delivery.failures.by_tag doesn't have an attribute %v, valid attributes: [email.tag, smtp.response.status_code, smtp.response.enhanced_status_code, smtp.state, email.failure.mode, email.failure.class, error.type, email.recipient.domain]", val)
+			return fmt.Errorf("metric email.delivery.failures.by_tag doesn't have an attribute %v, valid attributes: [email.tag, smtp.response.status_code, smtp.response.enhanced_status_code, smtp.state, email.failure.mode, email.failure.class, error.type, email.recipient.domain, copernica.account.id]", val)
 		}
 	}
 	if !slices.Contains(ms.EnabledAttributes, EmailDeliveryFailuresByTagMetricAttributeKeyEmailTag) {

@@ -29,12 +29,12 @@ func TestMetricsBuilderConfig(t *testing.T) {
 					EmailDeliveryFailures: EmailDeliveryFailuresMetricConfig{
 						Enabled:             true,
 						AggregationStrategy: AggregationStrategySum,
-						EnabledAttributes:   []EmailDeliveryFailuresMetricAttributeKey{EmailDeliveryFailuresMetricAttributeKeySMTPResponseStatusCode, EmailDeliveryFailuresMetricAttributeKeySMTPResponseEnhancedStatusCode, EmailDeliveryFailuresMetricAttributeKeySMTPState, EmailDeliveryFailuresMetricAttributeKeyEmailFailureMode, EmailDeliveryFailuresMetricAttributeKeyEmailFailureClass, EmailDeliveryFailuresMetricAttributeKeyErrorType, EmailDeliveryFailuresMetricAttributeKeyMetricEmailRecipientDomain},
+						EnabledAttributes:   []EmailDeliveryFailuresMetricAttributeKey{EmailDeliveryFailuresMetricAttributeKeySMTPResponseStatusCode, EmailDeliveryFailuresMetricAttributeKeySMTPResponseEnhancedStatusCode, EmailDeliveryFailuresMetricAttributeKeySMTPState, EmailDeliveryFailuresMetricAttributeKeyEmailFailureMode, EmailDeliveryFailuresMetricAttributeKeyEmailFailureClass, EmailDeliveryFailuresMetricAttributeKeyErrorType, EmailDeliveryFailuresMetricAttributeKeyMetricEmailRecipientDomain, EmailDeliveryFailuresMetricAttributeKeyMetricCopernicaAccountID},
 					},
 					EmailDeliveryFailuresByTag: EmailDeliveryFailuresByTagMetricConfig{
 						Enabled:             true,
 						AggregationStrategy: AggregationStrategySum,
-						EnabledAttributes:   []EmailDeliveryFailuresByTagMetricAttributeKey{EmailDeliveryFailuresByTagMetricAttributeKeyEmailTag, EmailDeliveryFailuresByTagMetricAttributeKeySMTPResponseStatusCode, EmailDeliveryFailuresByTagMetricAttributeKeySMTPResponseEnhancedStatusCode, EmailDeliveryFailuresByTagMetricAttributeKeySMTPState, EmailDeliveryFailuresByTagMetricAttributeKeyEmailFailureMode, EmailDeliveryFailuresByTagMetricAttributeKeyEmailFailureClass, EmailDeliveryFailuresByTagMetricAttributeKeyErrorType, EmailDeliveryFailuresByTagMetricAttributeKeyMetricEmailRecipientDomain},
+						EnabledAttributes:   []EmailDeliveryFailuresByTagMetricAttributeKey{EmailDeliveryFailuresByTagMetricAttributeKeyEmailTag, EmailDeliveryFailuresByTagMetricAttributeKeySMTPResponseStatusCode, EmailDeliveryFailuresByTagMetricAttributeKeySMTPResponseEnhancedStatusCode, EmailDeliveryFailuresByTagMetricAttributeKeySMTPState, EmailDeliveryFailuresByTagMetricAttributeKeyEmailFailureMode, EmailDeliveryFailuresByTagMetricAttributeKeyEmailFailureClass, EmailDeliveryFailuresByTagMetricAttributeKeyErrorType, EmailDeliveryFailuresByTagMetricAttributeKeyMetricEmailRecipientDomain, EmailDeliveryFailuresByTagMetricAttributeKeyMetricCopernicaAccountID},
 					},
 				},
 			},
@@ -46,12 +46,12 @@ func TestMetricsBuilderConfig(t *testing.T) {
 					EmailDeliveryFailures: EmailDeliveryFailuresMetricConfig{
 						Enabled:             false,
 						AggregationStrategy: AggregationStrategySum,
-						EnabledAttributes:   []EmailDeliveryFailuresMetricAttributeKey{EmailDeliveryFailuresMetricAttributeKeySMTPResponseStatusCode, EmailDeliveryFailuresMetricAttributeKeySMTPResponseEnhancedStatusCode, EmailDeliveryFailuresMetricAttributeKeySMTPState, EmailDeliveryFailuresMetricAttributeKeyEmailFailureMode, EmailDeliveryFailuresMetricAttributeKeyEmailFailureClass, EmailDeliveryFailuresMetricAttributeKeyErrorType, EmailDeliveryFailuresMetricAttributeKeyMetricEmailRecipientDomain},
+						EnabledAttributes:   []EmailDeliveryFailuresMetricAttributeKey{EmailDeliveryFailuresMetricAttributeKeySMTPResponseStatusCode, EmailDeliveryFailuresMetricAttributeKeySMTPResponseEnhancedStatusCode, EmailDeliveryFailuresMetricAttributeKeySMTPState, EmailDeliveryFailuresMetricAttributeKeyEmailFailureMode, EmailDeliveryFailuresMetricAttributeKeyEmailFailureClass, EmailDeliveryFailuresMetricAttributeKeyErrorType, EmailDeliveryFailuresMetricAttributeKeyMetricEmailRecipientDomain, EmailDeliveryFailuresMetricAttributeKeyMetricCopernicaAccountID},
 					},
 					EmailDeliveryFailuresByTag: EmailDeliveryFailuresByTagMetricConfig{
 						Enabled:             false,
 						AggregationStrategy: AggregationStrategySum,
-						EnabledAttributes:   []EmailDeliveryFailuresByTagMetricAttributeKey{EmailDeliveryFailuresByTagMetricAttributeKeyEmailTag, EmailDeliveryFailuresByTagMetricAttributeKeySMTPResponseStatusCode, EmailDeliveryFailuresByTagMetricAttributeKeySMTPResponseEnhancedStatusCode, EmailDeliveryFailuresByTagMetricAttributeKeySMTPState, EmailDeliveryFailuresByTagMetricAttributeKeyEmailFailureMode, EmailDeliveryFailuresByTagMetricAttributeKeyEmailFailureClass, EmailDeliveryFailuresByTagMetricAttributeKeyErrorType, EmailDeliveryFailuresByTagMetricAttributeKeyMetricEmailRecipientDomain},
+						EnabledAttributes:   []EmailDeliveryFailuresByTagMetricAttributeKey{EmailDeliveryFailuresByTagMetricAttributeKeyEmailTag, EmailDeliveryFailuresByTagMetricAttributeKeySMTPResponseStatusCode, EmailDeliveryFailuresByTagMetricAttributeKeySMTPResponseEnhancedStatusCode, EmailDeliveryFailuresByTagMetricAttributeKeySMTPState, EmailDeliveryFailuresByTagMetricAttributeKeyEmailFailureMode, EmailDeliveryFailuresByTagMetricAttributeKeyEmailFailureClass, EmailDeliveryFailuresByTagMetricAttributeKeyErrorType, EmailDeliveryFailuresByTagMetricAttributeKeyMetricEmailRecipientDomain, EmailDeliveryFailuresByTagMetricAttributeKeyMetricCopernicaAccountID},
 					},
 				},
 			},
@@ -71,7 +71,7 @@ func TestEmailDeliveryFailuresMetricsConfig_Validate(t *testing.T) {
 	require.NoError(t, cfg.Validate())
 
 	cfg.EnabledAttributes = []EmailDeliveryFailuresMetricAttributeKey{"invalid"}
-	require.ErrorContains(t, cfg.Validate(), "metric email.delivery.failures doesn't have an attribute invalid, valid attributes: [smtp.response.status_code, smtp.response.enhanced_status_code, smtp.state, email.failure.mode, email.failure.class, error.type, email.recipient.domain]")
+	require.ErrorContains(t, cfg.Validate(), "metric email.delivery.failures doesn't have an attribute invalid, valid attributes: [smtp.response.status_code, smtp.response.enhanced_status_code, smtp.state, email.failure.mode, email.failure.class, error.type, email.recipient.domain, copernica.account.id]")
 
 	cfg = DefaultMetricsConfig().EmailDeliveryFailures
 	cfg.AggregationStrategy = "invalid"
@@ -83,7 +83,7 @@ func TestEmailDeliveryFailuresByTagMetricsConfig_Validate(t *testing.T) {
 	require.NoError(t, cfg.Validate())
 
 	cfg.EnabledAttributes = []EmailDeliveryFailuresByTagMetricAttributeKey{"invalid"}
-	require.ErrorContains(t, cfg.Validate(), "metric email.delivery.failures.by_tag doesn't have an attribute invalid, valid attributes: [email.tag, smtp.response.status_code, smtp.response.enhanced_status_code, smtp.state, email.failure.mode, email.failure.class, error.type, email.recipient.domain]")
+	require.ErrorContains(t, cfg.Validate(), "metric email.delivery.failures.by_tag doesn't have an attribute invalid, valid attributes: [email.tag, smtp.response.status_code, smtp.response.enhanced_status_code, smtp.state, email.failure.mode, email.failure.class, error.type, email.recipient.domain, copernica.account.id]")
 
 	cfg = DefaultMetricsConfig().EmailDeliveryFailuresByTag
 	cfg.AggregationStrategy = "invalid"

@@ -18,7 +18,7 @@ type eventEmailDeliveryFailed struct {
 	config EventConfig         // event config provided by user.
 }
 
-func (e *eventEmailDeliveryFailed) recordEvent(ctx context.Context, timestamp pcommon.Timestamp, emailMessageIDAttributeValue string, emailRecipientAddressAttributeValue string, emailRecipientDomainAttributeValue string, emailTagsAttributeValue []any, smtpStateAttributeValue string, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, emailFailureModeAttributeValue string, emailFailureClassAttributeValue string, errorTypeAttributeValue string, copernicaTypeAttributeValue string, copernicaActionAttributeValue string, logRecordUIDAttributeValue string) {
+func (e *eventEmailDeliveryFailed) recordEvent(ctx context.Context, timestamp pcommon.Timestamp, emailMessageIDAttributeValue string, emailRecipientAddressAttributeValue string, emailRecipientDomainAttributeValue string, emailTagsAttributeValue []any, smtpStateAttributeValue string, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, emailFailureModeAttributeValue string, emailFailureClassAttributeValue string, errorTypeAttributeValue string, copernicaTypeAttributeValue string, copernicaActionAttributeValue string, copernicaAccountIDAttributeValue string, logRecordUIDAttributeValue string) {
 	if !e.config.Enabled {
 		return
 	}
@@ -42,6 +42,7 @@ func (e *eventEmailDeliveryFailed) recordEvent(ctx context.Context, timestamp pc
 	dp.Attributes().PutStr("error.type", errorTypeAttributeValue)
 	dp.Attributes().PutStr("copernica.type", copernicaTypeAttributeValue)
 	dp.Attributes().PutStr("copernica.action", copernicaActionAttributeValue)
+	dp.Attributes().PutStr("copernica.account.id", copernicaAccountIDAttributeValue)
 	dp.Attributes().PutStr("log.record.uid", logRecordUIDAttributeValue)
 }
 
@@ -149,6 +150,6 @@ func (lb *LogsBuilder) Emit(options ...ResourceLogsOption) plog.Logs {
 }
 
 // RecordEmailDeliveryFailedEvent adds a log record of email.delivery.failed event.
-func (lb *LogsBuilder) RecordEmailDeliveryFailedEvent(ctx context.Context, timestamp pcommon.Timestamp, emailMessageIDAttributeValue string, emailRecipientAddressAttributeValue string, emailRecipientDomainAttributeValue string, emailTagsAttributeValue []any, smtpStateAttributeValue string, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, emailFailureModeAttributeValue AttributeEmailFailureMode, emailFailureClassAttributeValue AttributeEmailFailureClass, errorTypeAttributeValue string, copernicaTypeAttributeValue string, copernicaActionAttributeValue string, logRecordUIDAttributeValue string) {
-	lb.eventEmailDeliveryFailed.recordEvent(ctx, timestamp, emailMessageIDAttributeValue, emailRecipientAddressAttributeValue, emailRecipientDomainAttributeValue, emailTagsAttributeValue, smtpStateAttributeValue, smtpResponseStatusCodeAttributeValue, smtpResponseEnhancedStatusCodeAttributeValue, emailFailureModeAttributeValue.String(), emailFailureClassAttributeValue.String(), errorTypeAttributeValue, copernicaTypeAttributeValue, copernicaActionAttributeValue, logRecordUIDAttributeValue)
+func (lb *LogsBuilder) RecordEmailDeliveryFailedEvent(ctx context.Context, timestamp pcommon.Timestamp, emailMessageIDAttributeValue string, emailRecipientAddressAttributeValue string, emailRecipientDomainAttributeValue string, emailTagsAttributeValue []any, smtpStateAttributeValue string, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, emailFailureModeAttributeValue AttributeEmailFailureMode, emailFailureClassAttributeValue AttributeEmailFailureClass, errorTypeAttributeValue string, copernicaTypeAttributeValue string, copernicaActionAttributeValue string, copernicaAccountIDAttributeValue string, logRecordUIDAttributeValue string) {
+	lb.eventEmailDeliveryFailed.recordEvent(ctx, timestamp, emailMessageIDAttributeValue, emailRecipientAddressAttributeValue, emailRecipientDomainAttributeValue, emailTagsAttributeValue, smtpStateAttributeValue, smtpResponseStatusCodeAttributeValue, smtpResponseEnhancedStatusCodeAttributeValue, emailFailureModeAttributeValue.String(), emailFailureClassAttributeValue.String(), errorTypeAttributeValue, copernicaTypeAttributeValue, copernicaActionAttributeValue, copernicaAccountIDAttributeValue, logRecordUIDAttributeValue)
 }

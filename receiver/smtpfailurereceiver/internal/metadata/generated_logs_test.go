@@ -119,7 +119,7 @@ func TestLogsBuilder(t *testing.T) {
 			allEventsCount := 0
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordEmailDeliveryFailedEvent(ctx, timestamp, "email.message.id-val", "email.recipient.address-val", "email.recipient.domain-val", []any{"email.tags-item1", "email.tags-item2"}, "smtp.state-val", 25, "smtp.response.enhanced_status_code-val", AttributeEmailFailureModeSynchronous, AttributeEmailFailureClassPermanent, "error.type-val", "copernica.type-val", "copernica.action-val", "log.record.uid-val")
+			lb.RecordEmailDeliveryFailedEvent(ctx, timestamp, "email.message.id-val", "email.recipient.address-val", "email.recipient.domain-val", []any{"email.tags-item1", "email.tags-item2"}, "smtp.state-val", 25, "smtp.response.enhanced_status_code-val", AttributeEmailFailureModeSynchronous, AttributeEmailFailureClassPermanent, "error.type-val", "copernica.type-val", "copernica.action-val", "copernica.account.id-val", "log.record.uid-val")
 
 			res := pcommon.NewResource()
 			logs := lb.Emit(WithLogsResource(res))
@@ -186,6 +186,9 @@ func TestLogsBuilder(t *testing.T) {
 					attrVal, ok = lr.Attributes().Get("copernica.action")
 					assert.True(t, ok)
 					assert.Equal(t, "copernica.action-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("copernica.account.id")
+					assert.True(t, ok)
+					assert.Equal(t, "copernica.account.id-val", attrVal.Str())
 					attrVal, ok = lr.Attributes().Get("log.record.uid")
 					assert.True(t, ok)
 					assert.Equal(t, "log.record.uid-val", attrVal.Str())

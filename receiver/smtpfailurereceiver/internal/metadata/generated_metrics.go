@@ -139,11 +139,11 @@ var MapAttributeMetric = map[string]AttributeMetric{
 var MetricsInfo = metricsInfo{
 	EmailDeliveryFailures: metricInfo{
 		Name:       "email.delivery.failures",
-		Attributes: []string{"smtp.response.status_code", "smtp.response.enhanced_status_code", "smtp.state", "email.failure.mode", "email.failure.class", "error.type", "metric.email.recipient.domain"},
+		Attributes: []string{"smtp.response.status_code", "smtp.response.enhanced_status_code", "smtp.state", "email.failure.mode", "email.failure.class", "error.type", "metric.email.recipient.domain", "metric.copernica.account.id"},
 	},
 	EmailDeliveryFailuresByTag: metricInfo{
 		Name:       "email.delivery.failures.by_tag",
-		Attributes: []string{"email.tag", "smtp.response.status_code", "smtp.response.enhanced_status_code", "smtp.state", "email.failure.mode", "email.failure.class", "error.type", "metric.email.recipient.domain"},
+		Attributes: []string{"email.tag", "smtp.response.status_code", "smtp.response.enhanced_status_code", "smtp.state", "email.failure.mode", "email.failure.class", "error.type", "metric.email.recipient.domain", "metric.copernica.account.id"},
 	},
 }
 
@@ -176,7 +176,7 @@ func (m *metricEmailDeliveryFailures) init() {
 	m.aggDataPoints = m.aggDataPoints[:0]
 }
 
-func (m *metricEmailDeliveryFailures) recordDataPoint(start pcommon.Timestamp, ts pcommon.Timestamp, val int64, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, smtpStateAttributeValue string, emailFailureModeAttributeValue string, emailFailureClassAttributeValue string, errorTypeAttributeValue string, metricEmailRecipientDomainAttributeValue string) {
+func (m *metricEmailDeliveryFailures) recordDataPoint(start pcommon.Timestamp, ts pcommon.Timestamp, val int64, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, smtpStateAttributeValue string, emailFailureModeAttributeValue string, emailFailureClassAttributeValue string, errorTypeAttributeValue string, metricEmailRecipientDomainAttributeValue string, metricCopernicaAccountIDAttributeValue string) {
 	if !m.config.Enabled {
 		return
 	}
@@ -204,6 +204,9 @@ func (m *metricEmailDeliveryFailures) recordDataPoint(start pcommon.Timestamp, t
 	}
 	if slices.Contains(m.config.EnabledAttributes, EmailDeliveryFailuresMetricAttributeKeyMetricEmailRecipientDomain) {
 		dp.Attributes().PutStr("email.recipient.domain", metricEmailRecipientDomainAttributeValue)
+	}
+	if slices.Contains(m.config.EnabledAttributes, EmailDeliveryFailuresMetricAttributeKeyMetricCopernicaAccountID) {
+		dp.Attributes().PutStr("copernica.account.id", metricCopernicaAccountIDAttributeValue)
 	}
 
 	var s string
@@ -285,7 +288,7 @@ func (m *metricEmailDeliveryFailuresByTag) init() {
 	m.aggDataPoints = m.aggDataPoints[:0]
 }
 
-func (m *metricEmailDeliveryFailuresByTag) recordDataPoint(start pcommon.Timestamp, ts pcommon.Timestamp, val int64, emailTagAttributeValue string, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, smtpStateAttributeValue string, emailFailureModeAttributeValue string, emailFailureClassAttributeValue string, errorTypeAttributeValue string, metricEmailRecipientDomainAttributeValue string) {
+func (m *metricEmailDeliveryFailuresByTag) recordDataPoint(start pcommon.Timestamp, ts pcommon.Timestamp, val int64, emailTagAttributeValue string, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, smtpStateAttributeValue string, emailFailureModeAttributeValue string, emailFailureClassAttributeValue string, errorTypeAttributeValue string, metricEmailRecipientDomainAttributeValue string, metricCopernicaAccountIDAttributeValue string) {
 	if !m.config.Enabled {
 		return
 	}
@@ -316,6 +319,9 @@ func (m *metricEmailDeliveryFailuresByTag) recordDataPoint(start pcommon.Timesta
 	}
 	if slices.Contains(m.config.EnabledAttributes, EmailDeliveryFailuresByTagMetricAttributeKeyMetricEmailRecipientDomain) {
 		dp.Attributes().PutStr("email.recipient.domain", metricEmailRecipientDomainAttributeValue)
+	}
+	if slices.Contains(m.config.EnabledAttributes, EmailDeliveryFailuresByTagMetricAttributeKeyMetricCopernicaAccountID) {
+		dp.Attributes().PutStr("copernica.account.id", metricCopernicaAccountIDAttributeValue)
 	}
 
 	var s string
@@ -506,13 +512,13 @@ func (mb *MetricsBuilder) Emit(options ...ResourceMetricsOption) pmetric.Metrics
 }
 
 // RecordEmailDeliveryFailuresDataPoint adds a data point to email.delivery.failures metric.
-func (mb *MetricsBuilder) RecordEmailDeliveryFailuresDataPoint(ts pcommon.Timestamp, val int64, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, smtpStateAttributeValue string, emailFailureModeAttributeValue AttributeEmailFailureMode, emailFailureClassAttributeValue AttributeEmailFailureClass, errorTypeAttributeValue string, metricEmailRecipientDomainAttributeValue string) {
-	mb.metricEmailDeliveryFailures.recordDataPoint(mb.startTime, ts, val, smtpResponseStatusCodeAttributeValue, smtpResponseEnhancedStatusCodeAttributeValue, smtpStateAttributeValue, emailFailureModeAttributeValue.String(), emailFailureClassAttributeValue.String(), errorTypeAttributeValue, metricEmailRecipientDomainAttributeValue)
+func (mb *MetricsBuilder) RecordEmailDeliveryFailuresDataPoint(ts pcommon.Timestamp, val int64, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, smtpStateAttributeValue string, emailFailureModeAttributeValue AttributeEmailFailureMode, emailFailureClassAttributeValue AttributeEmailFailureClass, errorTypeAttributeValue string, metricEmailRecipientDomainAttributeValue string, metricCopernicaAccountIDAttributeValue string) {
+	mb.metricEmailDeliveryFailures.recordDataPoint(mb.startTime, ts, val, smtpResponseStatusCodeAttributeValue, smtpResponseEnhancedStatusCodeAttributeValue, smtpStateAttributeValue, emailFailureModeAttributeValue.String(), emailFailureClassAttributeValue.String(), errorTypeAttributeValue, metricEmailRecipientDomainAttributeValue, metricCopernicaAccountIDAttributeValue)
 }
 
 // RecordEmailDeliveryFailuresByTagDataPoint adds a data point to email.delivery.failures.by_tag metric.
-func (mb *MetricsBuilder) RecordEmailDeliveryFailuresByTagDataPoint(ts pcommon.Timestamp, val int64, emailTagAttributeValue string, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, smtpStateAttributeValue string, emailFailureModeAttributeValue AttributeEmailFailureMode, emailFailureClassAttributeValue AttributeEmailFailureClass, errorTypeAttributeValue string, metricEmailRecipientDomainAttributeValue string) {
-	mb.metricEmailDeliveryFailuresByTag.recordDataPoint(mb.startTime, ts, val, emailTagAttributeValue, smtpResponseStatusCodeAttributeValue, smtpResponseEnhancedStatusCodeAttributeValue, smtpStateAttributeValue, emailFailureModeAttributeValue.String(), emailFailureClassAttributeValue.String(), errorTypeAttributeValue, metricEmailRecipientDomainAttributeValue)
+func (mb *MetricsBuilder) RecordEmailDeliveryFailuresByTagDataPoint(ts pcommon.Timestamp, val int64, emailTagAttributeValue string, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, smtpStateAttributeValue string, emailFailureModeAttributeValue AttributeEmailFailureMode, emailFailureClassAttributeValue AttributeEmailFailureClass, errorTypeAttributeValue string, metricEmailRecipientDomainAttributeValue string, metricCopernicaAccountIDAttributeValue string) {
+	mb.metricEmailDeliveryFailuresByTag.recordDataPoint(mb.startTime, ts, val, emailTagAttributeValue, smtpResponseStatusCodeAttributeValue, smtpResponseEnhancedStatusCodeAttributeValue, smtpStateAttributeValue, emailFailureModeAttributeValue.String(), emailFailureClassAttributeValue.String(), errorTypeAttributeValue, metricEmailRecipientDomainAttributeValue, metricCopernicaAccountIDAttributeValue)
 }
 
 // Reset resets metrics builder to its initial state. It should be used when external metrics source is restarted,

@@ -70,15 +70,15 @@ func TestMetricsBuilder(t *testing.T) {
 			allMetricsCount := 0
 			defaultMetricsCount++
 			allMetricsCount++
-			mb.RecordEmailDeliveryFailuresDataPoint(ts, 1, 25, "smtp.response.enhanced_status_code-val", "smtp.state-val", AttributeEmailFailureModeSynchronous, AttributeEmailFailureClassPermanent, "error.type-val", "metric.email.recipient.domain-val")
+			mb.RecordEmailDeliveryFailuresDataPoint(ts, 1, 25, "smtp.response.enhanced_status_code-val", "smtp.state-val", AttributeEmailFailureModeSynchronous, AttributeEmailFailureClassPermanent, "error.type-val", "metric.email.recipient.domain-val", "metric.copernica.account.id-val")
 			if tt.name == "reaggregate_set" {
-				mb.RecordEmailDeliveryFailuresDataPoint(ts, 3, 26, "smtp.response.enhanced_status_code-val-2", "smtp.state-val-2", AttributeEmailFailureModeAsynchronous, AttributeEmailFailureClassTransient, "error.type-val-2", "metric.email.recipient.domain-val-2")
+				mb.RecordEmailDeliveryFailuresDataPoint(ts, 3, 26, "smtp.response.enhanced_status_code-val-2", "smtp.state-val-2", AttributeEmailFailureModeAsynchronous, AttributeEmailFailureClassTransient, "error.type-val-2", "metric.email.recipient.domain-val-2", "metric.copernica.account.id-val-2")
 			}
 			defaultMetricsCount++
 			allMetricsCount++
-			mb.RecordEmailDeliveryFailuresByTagDataPoint(ts, 1, "email.tag-val", 25, "smtp.response.enhanced_status_code-val", "smtp.state-val", AttributeEmailFailureModeSynchronous, AttributeEmailFailureClassPermanent, "error.type-val", "metric.email.recipient.domain-val")
+			mb.RecordEmailDeliveryFailuresByTagDataPoint(ts, 1, "email.tag-val", 25, "smtp.response.enhanced_status_code-val", "smtp.state-val", AttributeEmailFailureModeSynchronous, AttributeEmailFailureClassPermanent, "error.type-val", "metric.email.recipient.domain-val", "metric.copernica.account.id-val")
 			if tt.name == "reaggregate_set" {
-				mb.RecordEmailDeliveryFailuresByTagDataPoint(ts, 3, "email.tag-val", 26, "smtp.response.enhanced_status_code-val-2", "smtp.state-val-2", AttributeEmailFailureModeAsynchronous, AttributeEmailFailureClassTransient, "error.type-val-2", "metric.email.recipient.domain-val-2")
+				mb.RecordEmailDeliveryFailuresByTagDataPoint(ts, 3, "email.tag-val", 26, "smtp.response.enhanced_status_code-val-2", "smtp.state-val-2", AttributeEmailFailureModeAsynchronous, AttributeEmailFailureClassTransient, "error.type-val-2", "metric.email.recipient.domain-val-2", "metric.copernica.account.id-val-2")
 			}
 
 			res := pcommon.NewResource()
@@ -183,6 +183,8 @@ func TestMetricsBuilder(t *testing.T) {
 						assert.False(t, ok)
 						_, ok = dp.Attributes().Get("email.recipient.domain")
 						assert.False(t, ok)
+						_, ok = dp.Attributes().Get("copernica.account.id")
+						assert.False(t, ok)
 					}
 				case "email.delivery.failures.by_tag":
 					if tt.name != "reaggregate_set" {
@@ -258,6 +260,8 @@ func TestMetricsBuilder(t *testing.T) {
 						_, ok = dp.Attributes().Get("error.type")
 						assert.False(t, ok)
 						_, ok = dp.Attributes().Get("email.recipient.domain")
+						assert.False(t, ok)
+						_, ok = dp.Attributes().Get("copernica.account.id")
 						assert.False(t, ok)
 					}
 				}

@@ -32,8 +32,10 @@ type TelemetryBuilder struct {
 	SMTPFailureDuplicates      metric.Int64Counter
 	SMTPFailureEvictions       metric.Int64ObservableCounter
 	SMTPFailureFlushes         metric.Int64Counter
+	SMTPFailureKeyLookups      metric.Int64Counter
 	SMTPFailureOverflows       metric.Int64Counter
 	SMTPFailureReceivedBytes   metric.Int64Counter
+	SMTPFailureRefusals        metric.Int64Counter
 	SMTPFailureRemembered      metric.Int64ObservableGauge
 	SMTPFailureRequestDuration metric.Float64Histogram
 	SMTPFailureRequests        metric.Int64Counter
@@ -149,6 +151,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{flush}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.SMTPFailureKeyLookups, err = builder.meter.Int64Counter(
+		"otelcol_smtp_failure_key_lookups",
+		metric.WithDescription("Lookups of signing keys in the DNS. [Alpha]"),
+		metric.WithUnit("{lookup}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.SMTPFailureOverflows, err = builder.meter.Int64Counter(
 		"otelcol_smtp_failure_overflows",
 		metric.WithDescription("Failures counted in the overflow series because the cardinality limit was reached. [Alpha]"),
@@ -159,6 +167,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_smtp_failure_received_bytes",
 		metric.WithDescription("Bytes of request bodies read, after decompression. [Alpha]"),
 		metric.WithUnit("By"),
+	)
+	errs = errors.Join(errs, err)
+	builder.SMTPFailureRefusals, err = builder.meter.Int64Counter(
+		"otelcol_smtp_failure_refusals",
+		metric.WithDescription("Calls that were refused because of their signature, by reason. All of them get the same answer. [Alpha]"),
+		metric.WithUnit("{request}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.SMTPFailureRemembered, err = builder.meter.Int64ObservableGauge(

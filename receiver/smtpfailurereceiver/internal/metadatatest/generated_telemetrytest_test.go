@@ -36,8 +36,10 @@ func TestSetupTelemetry(t *testing.T) {
 	tb.SMTPFailureAnomalies.Add(context.Background(), 1)
 	tb.SMTPFailureDuplicates.Add(context.Background(), 1)
 	tb.SMTPFailureFlushes.Add(context.Background(), 1)
+	tb.SMTPFailureKeyLookups.Add(context.Background(), 1)
 	tb.SMTPFailureOverflows.Add(context.Background(), 1)
 	tb.SMTPFailureReceivedBytes.Add(context.Background(), 1)
+	tb.SMTPFailureRefusals.Add(context.Background(), 1)
 	tb.SMTPFailureRequestDuration.Record(context.Background(), 1)
 	tb.SMTPFailureRequests.Add(context.Background(), 1)
 	tb.SMTPFailureStoreWrites.Add(context.Background(), 1)
@@ -53,10 +55,16 @@ func TestSetupTelemetry(t *testing.T) {
 	AssertEqualSMTPFailureFlushes(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
+	AssertEqualSMTPFailureKeyLookups(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
 	AssertEqualSMTPFailureOverflows(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualSMTPFailureReceivedBytes(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualSMTPFailureRefusals(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualSMTPFailureRemembered(t, testTel,
