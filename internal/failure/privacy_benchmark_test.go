@@ -1,6 +1,11 @@
 package failure
 
-import "testing"
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"testing"
+)
 
 // typicalBody is a report as most are: an ASCII address, and the answer of a server.
 const typicalBody = "id=20261121-7f3a91&type=failure&timestamp=2026-11-21+10%3A14%3A58&time=1795256098&recipient=jan.jansen%40example.org&action=failed&state=rcptto" +
@@ -17,6 +22,22 @@ func BenchmarkApply(b *testing.B) {
 				for b.Loop() {
 					r := report
 					p.Apply(&r, "environment-1")
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkHostileText takes texts that were made to be slow, at two sizes: what each byte costs must not grow.
+func BenchmarkHostileText(b *testing.B) {
+	for _, size := range []int{32 << 10, 256 << 10} {
+		texts := hostileTexts(size)
+		for _, name := range slices.Sorted(maps.Keys(texts)) {
+			b.Run(name+"/"+strconv.Itoa(size>>10)+"KiB", func(b *testing.B) {
+				b.SetBytes(int64(len(texts[name].text)))
+				for b.Loop() {
+					r := Report{ID: "1", Recipient: texts[name].recipient, Description: texts[name].text}
+					with(ModeDrop).Apply(&r, "")
 				}
 			})
 		}
