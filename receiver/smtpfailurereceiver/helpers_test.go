@@ -116,6 +116,16 @@ func logsThat(consume func(context.Context, plog.Logs) error) consumer.Logs {
 	return c
 }
 
+// blockingLogs is a logs pipeline that says when a record has arrived and keeps it until it is released.
+func blockingLogs() (logs consumer.Logs, arrived, release chan struct{}) {
+	arrived, release = make(chan struct{}), make(chan struct{})
+	return logsThat(func(context.Context, plog.Logs) error {
+		close(arrived)
+		<-release
+		return nil
+	}), arrived, release
+}
+
 func metricsThat(consume func(context.Context, pmetric.Metrics) error) consumer.Metrics {
 	c, err := consumer.NewMetrics(consume)
 	if err != nil {

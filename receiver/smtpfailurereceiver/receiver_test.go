@@ -26,7 +26,6 @@ import (
 	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/config/configtls"
 	"go.opentelemetry.io/collector/consumer/consumertest"
-	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/receivertest"
@@ -209,14 +208,8 @@ func TestShutdownWaitsForAFlushUntilItsDeadline(t *testing.T) {
 }
 
 func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
-	arrived, release := make(chan struct{}), make(chan struct{})
-	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
-		r.logs = logsThat(func(context.Context, plog.Logs) error {
-			close(arrived)
-			<-release
-			return nil
-		})
-	})
+	logs, arrived, release := blockingLogs()
+	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs = logs })
 	answered := make(chan int, 1)
 	go func() {
 		answer, err := do(http.DefaultClient, newForm(context.WithoutCancel(t.Context()), run.url(), "id=1"))
@@ -244,14 +237,8 @@ func accepts(address net.Addr) bool {
 }
 
 func TestShutdownHonoursItsDeadline(t *testing.T) {
-	arrived, release := make(chan struct{}), make(chan struct{})
-	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
-		r.logs = logsThat(func(context.Context, plog.Logs) error {
-			close(arrived)
-			<-release
-			return nil
-		})
-	})
+	logs, arrived, release := blockingLogs()
+	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs = logs })
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

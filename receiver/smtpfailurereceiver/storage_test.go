@@ -146,14 +146,8 @@ func TestARefusalForNowIsNotRemembered(t *testing.T) {
 }
 
 func TestCopiesInFlightWaitForTheFirst(t *testing.T) {
-	arrived, release := make(chan struct{}), make(chan struct{})
-	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
-		r.logs = logsThat(func(context.Context, plog.Logs) error {
-			close(arrived)
-			<-release
-			return nil
-		})
-	})
+	logs, arrived, release := blockingLogs()
+	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs = logs })
 	first, copies := make(chan int, 1), make(chan int, 3)
 	send := func(answers chan<- int) {
 		answer, err := do(http.DefaultClient, newForm(context.WithoutCancel(t.Context()), run.url(), "id=1"))
@@ -174,15 +168,8 @@ func TestCopiesInFlightWaitForTheFirst(t *testing.T) {
 }
 
 func TestACopyThatWaitsTooLongIsToldToComeBack(t *testing.T) {
-	arrived, release := make(chan struct{}), make(chan struct{})
-	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
-		r.patience = time.Millisecond
-		r.logs = logsThat(func(context.Context, plog.Logs) error {
-			close(arrived)
-			<-release
-			return nil
-		})
-	})
+	logs, arrived, release := blockingLogs()
+	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs, r.patience = logs, time.Millisecond })
 	first := make(chan int, 1)
 	go func() {
 		answer, err := do(http.DefaultClient, newForm(context.WithoutCancel(t.Context()), run.url(), "id=1"))
