@@ -50,6 +50,46 @@ func TestVectors(t *testing.T) {
 	}
 }
 
+func TestASignatureIsCheckedWithoutTheBodyWhereItCanBe(t *testing.T) {
+	f := readVectors(t)
+	for _, one := range f.Vectors {
+		t.Run(one.Name, func(t *testing.T) {
+			v := vectorVerifier(t, &f)
+			c, err := v.Begin(one.request())
+			require.NoError(t, err)
+			done, err := c.Authenticate(t.Context())
+			require.NoError(t, err)
+			assert.True(t, done)
+			assert.Equal(t, refuse(ReasonDigestMismatch), c.Finish(t.Context(), []byte(one.Body+"x")))
+			require.NoError(t, c.Finish(t.Context(), []byte(one.Body)))
+
+			forged := one.request()
+			forged.Header.Set("Signature", strings.Replace(forged.Header.Get("Signature"), `signature="`, `signature="AAAA`, 1))
+			c, err = v.Begin(forged)
+			if err == nil {
+				done, err = c.Authenticate(t.Context())
+				assert.False(t, done)
+			}
+			var refusal *Refusal
+			require.ErrorAs(t, err, &refusal)
+			if one.Headers["content-length"] == "" || !strings.Contains(one.Headers["signature"], "content-length") {
+				return
+			}
+
+			// Chunked: the length that was signed is known with the body only.
+			chunked := one.request()
+			chunked.Header.Del("Content-Length")
+			chunked.ContentLength = -1
+			c, err = v.Begin(chunked)
+			require.NoError(t, err)
+			done, err = c.Authenticate(t.Context())
+			require.NoError(t, err)
+			assert.False(t, done)
+			require.NoError(t, c.Finish(t.Context(), []byte(one.Body)))
+		})
+	}
+}
+
 // otherBytes returns what is put in the place of a byte: every other one. With the race detector those that differ in one bit and those
 // that mean something, because it makes this many times slower.
 var otherBytes = func(byte) []byte {

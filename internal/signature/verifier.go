@@ -123,6 +123,8 @@ type Call struct {
 	// signed is the signing string; lengthAt is where the length of the body goes into it, or negative if it is complete.
 	signed   []byte
 	lengthAt int
+	// authentic says that the signature was checked.
+	authentic bool
 }
 
 // Account returns the X-Copernica-ID of the call.
@@ -130,11 +132,28 @@ func (c *Call) Account() string {
 	return c.account
 }
 
-// Finish checks the digest of the body, as it came before anything was decompressed, and then the signature. It waits for the key
-// if that has to be looked up, until ctx is done. The error is a Refusal or wraps ErrKeyUnavailable.
+// Authenticate checks the signature before the body is there, so that nobody without a key can make the server read one. It returns false
+// when that cannot be done because the length of the body is signed and not known yet; Finish does it then. It waits for the key if
+// that has to be looked up, until ctx is done. The error is a Refusal or wraps ErrKeyUnavailable.
+func (c *Call) Authenticate(ctx context.Context) (done bool, err error) {
+	if c.lengthAt >= 0 {
+		return false, nil
+	}
+	if err := c.verifier.keys.verify(ctx, c.keyID, c.sum(0), c.signature); err != nil {
+		return false, err
+	}
+	c.authentic = true
+	return true, nil
+}
+
+// Finish checks the digest of the body, as it came before anything was decompressed, and then the signature, unless
+// Authenticate has. It waits for the key if that has to be looked up, until ctx is done. The error is a Refusal or wraps ErrKeyUnavailable.
 func (c *Call) Finish(ctx context.Context, body []byte) error {
 	if !c.digest.matches(body) {
 		return refuse(ReasonDigestMismatch)
+	}
+	if c.authentic {
+		return nil
 	}
 	return c.verifier.keys.verify(ctx, c.keyID, c.sum(len(body)), c.signature)
 }

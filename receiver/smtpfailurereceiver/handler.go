@@ -47,6 +47,7 @@ var (
 	answerUnavailable      = &answer{"unavailable", http.StatusServiceUnavailable, "a pipeline cannot take the report now, try again later"}
 	answerStoreUnavailable = &answer{"store_unavailable", http.StatusServiceUnavailable, "the store cannot take the report now, try again later"}
 	answerInFlight         = &answer{"in_flight", http.StatusServiceUnavailable, "another copy of the report is under way, try again later"}
+	answerOverloaded       = &answer{"overloaded", http.StatusServiceUnavailable, "too many calls are being checked, try again later"}
 	answerKeyUnavailable   = &answer{"key_unavailable", http.StatusServiceUnavailable, "the key of the signature cannot be looked up now, try again later"}
 	// answerOther stands for what a configured middleware or CORS answers. Its status is whatever they chose.
 	answerOther = &answer{"other", 0, ""}
@@ -54,7 +55,7 @@ var (
 	answers = []*answer{
 		answerAccepted, answerDuplicate, answerOwnershipFile, answerInvalid, answerIncomplete, answerOtherWebhook, answerRefused, answerUnauthorized, answerNotFound,
 		answerMethodNotAllowed, answerTooLarge, answerUnsupported, answerPanic, answerUnavailable,
-		answerStoreUnavailable, answerKeyUnavailable, answerInFlight, answerOther,
+		answerStoreUnavailable, answerOverloaded, answerKeyUnavailable, answerInFlight, answerOther,
 	}
 )
 
@@ -126,6 +127,7 @@ var errBody = errors.New("reading the body")
 type exchange struct {
 	http.ResponseWriter
 	account string  // that signed the call, when that was checked
+	read    bool    // the body was read
 	answer  *answer // nil until handle or handleServerError has chosen one
 	status  int     // 0 until the header is written
 }
@@ -240,8 +242,24 @@ func (r *smtpFailureReceiver) verified(x *exchange, req *http.Request) bool {
 		r.fail(x, req, err)
 		return false
 	}
+	authentic, err := call.Authenticate(req.Context())
+	if err != nil {
+		r.fail(x, req, err)
+		return false
+	}
+	if !authentic {
+		// Anyone can get this far, so the bodies that are held before it is known who sent them have a bound.
+		select {
+		case r.unverified <- struct{}{}:
+			defer func() { <-r.unverified }()
+		default:
+			reply(x, req, answerOverloaded, answerOverloaded.text)
+			return false
+		}
+	}
 	req.Body = http.MaxBytesReader(x, req.Body, r.config.HTTP.MaxRequestBodySize)
 	body, _, err := r.readBody(req)
+	x.read = err == nil
 	if err == nil {
 		err = call.Finish(req.Context(), []byte(body))
 	}
@@ -256,20 +274,23 @@ func (r *smtpFailureReceiver) verified(x *exchange, req *http.Request) bool {
 
 // reply writes an answer and records which it was.
 func reply(w http.ResponseWriter, req *http.Request, a *answer, text string) {
-	if x, ok := req.Context().Value(exchangeKey{}).(*exchange); ok {
+	x, ok := req.Context().Value(exchangeKey{}).(*exchange)
+	if ok {
 		x.answer = a
 	}
-	switch {
-	case a.status == http.StatusOK:
+	if a.status == http.StatusOK {
 		w.WriteHeader(http.StatusOK)
 		return
+	}
+	if req.ContentLength != 0 && ok && !x.read {
+		// The body is not worth reading, and net/http would wait for it before it sends the answer.
+		w.Header().Set("Connection", "close")
+	}
+	switch {
 	case a.status == http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", retryAfter)
 	case a == answerMethodNotAllowed:
 		w.Header().Set("Allow", http.MethodPost)
-	case a == answerTooLarge, a == answerIncomplete:
-		// The rest of the body is not worth reading.
-		w.Header().Set("Connection", "close")
 	}
 	http.Error(w, text, a.status)
 }
@@ -304,7 +325,9 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 		reply(w, req, answerUnsupported, answerUnsupported.text)
 		return
 	}
+	x, _ := req.Context().Value(exchangeKey{}).(*exchange)
 	body, n, err := r.readBody(req)
+	x.read = x.read || err == nil
 	r.telemetry.received(req.Context(), n)
 	if err != nil {
 		r.fail(w, req, err)
@@ -315,7 +338,6 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 		r.fail(w, req, err)
 		return
 	}
-	x, _ := req.Context().Value(exchangeKey{}).(*exchange)
 	a, err := r.accept(req.Context(), &arrival{
 		report: &report, account: x.account, uid: r.privacy.Apply(&report, x.account), at: arrived,
 	})

@@ -36,6 +36,10 @@ const (
 	formatReport  = "smtp_failure"
 	formatCounter = "smtp_failure_counters"
 
+	// maxUnverified is the number of bodies that are read at once before it is known who sent them: only of calls whose length is signed but
+	// not sent, which those of the senders are not.
+	maxUnverified = 64
+
 	// secretLength is that of the key of HMAC-SHA-256.
 	secretLength = 32
 
@@ -65,6 +69,7 @@ type smtpFailureReceiver struct {
 	privacy        failure.Privacy
 	verifier       *signature.Verifier // nil when nobody is checked
 	resolver       signature.Resolver  // nil for the configured one
+	unverified     chan struct{}       // held while a body is read before it is known who sent it
 	telemetry      *selfTelemetry
 	receiveLogs    *receiverhelper.ObsReport
 	receiveMetrics *receiverhelper.ObsReport
@@ -118,6 +123,7 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 		logger:         limited(settings.Logger),
 		now:            time.Now,
 		patience:       defaultPatience,
+		unverified:     make(chan struct{}, maxUnverified),
 		forget:         func() {},
 		resource:       resource,
 		decoder:        failure.Decoder{Location: location},

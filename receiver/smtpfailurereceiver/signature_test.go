@@ -1,6 +1,7 @@
 package smtpfailurereceiver
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -254,4 +255,67 @@ func TestTheVerifiedAccountCanBeCountedBy(t *testing.T) {
 		counted[account.Str()] = point.IntValue()
 	}
 	assert.Equal(t, map[string]int64{"environment-1": 1, "account-2": 1}, counted)
+}
+
+// head is the head of a call that is signed, or made to look it, without its body.
+func head(t *testing.T, s *signer, run *run, lengthHeader string, forge bool) []byte {
+	t.Helper()
+	request := newForm(t.Context(), run.url(), "")
+	digest := sha256.Sum256([]byte("id=1"))
+	covered := "(request-target) host date digest x-copernica-id"
+	text := "(request-target): post /failures\nhost: " + request.URL.Host + "\ndate: " + time.Now().UTC().Format(http.TimeFormat) +
+		"\ndigest: SHA-256=" + base64.StdEncoding.EncodeToString(digest[:]) + "\nx-copernica-id: environment-1"
+	var head bytes.Buffer
+	head.WriteString("POST /failures HTTP/1.1\r\n" + lengthHeader + "\r\n")
+	for line := range strings.SplitSeq(text, "\n") {
+		if !strings.HasPrefix(line, "(") {
+			head.WriteString(line + "\r\n")
+		}
+	}
+	if !strings.HasPrefix(lengthHeader, "Content-Length") {
+		covered += " content-length"
+		text += "\ncontent-length: 4"
+	}
+	sum := sha256.Sum256([]byte(text))
+	if forge {
+		sum[0]++
+	}
+	signature, err := rsa.SignPKCS1v15(rand.Reader, s.key, crypto.SHA256, sum[:])
+	require.NoError(t, err)
+	fmt.Fprintf(&head, "Signature: keyId=%q,algorithm=\"rsa-sha256\",headers=%q,signature=%q\r\n\r\n", s.keyID, covered, base64.StdEncoding.EncodeToString(signature))
+	return head.Bytes()
+}
+
+func TestNobodyWithoutAKeyMakesTheServerReadABody(t *testing.T) {
+	s, dns := newSigner(t)
+	run := startRun(t, signedConfig("environment-1"), func(r *smtpFailureReceiver) {
+		r.resolver = dns
+		r.unverified = make(chan struct{}, 1)
+	})
+	address := run.receiver.listener.Addr()
+	// The body never comes, so an answer that waited for it would not come in time.
+	answer := exchangeRaw(t, address, head(t, s, run, "Content-Length: 4", true))
+	assert.Contains(t, answer, "401 Unauthorized")
+	answer = exchangeRaw(t, address, []byte("POST /failures HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"))
+	assert.Contains(t, answer, "401 Unauthorized")
+
+	// Where the length is signed and not sent, the body has to be read first: of one such call at a time here.
+	chunked := head(t, s, run, "Transfer-Encoding: chunked", false)
+	first, err := net.Dial(address.Network(), address.String())
+	require.NoError(t, err)
+	defer first.Close()
+	_, err = first.Write(chunked)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return len(run.receiver.unverified) == 1 }, patience, time.Millisecond)
+	answer = exchangeRaw(t, address, chunked)
+	assert.Contains(t, answer, "503 Service Unavailable")
+	assert.Contains(t, answer, "Retry-After: "+retryAfter)
+	assert.Equal(t, "1", run.count(t, requests("overloaded", 503)))
+
+	_, err = first.Write([]byte("4\r\nid=1\r\n0\r\n\r\n"))
+	require.NoError(t, err)
+	response, err := http.ReadResponse(bufio.NewReader(first), nil)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	assert.Equal(t, http.StatusOK, response.StatusCode)
 }

@@ -332,6 +332,8 @@ func (w *wire) read() (reply, error) {
 		return reply{}, fmt.Errorf("read the answer: %w", err)
 	}
 	response.Header.Del("Date")
+	// A body that was not read ends the connection, and one that was does not.
+	response.Header.Del("Connection")
 	var header strings.Builder
 	if err := response.Header.Write(&header); err != nil {
 		return reply{}, err

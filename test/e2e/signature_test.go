@@ -114,8 +114,8 @@ type attack struct {
 // cold is a name with a good key that no call may cause to be looked up, because all that name it are refused before.
 const cold = "cold" + keySuffix
 
-// withKey are the reasons for which a key is needed first.
-var withKey = []string{"", "signature_mismatch", "no_key", "revoked_key", "unusable_key"}
+// withKey are the reasons for which a key is needed first. The body is read, and its digest checked, only when the signature is known to be good.
+var withKey = []string{"", "digest_mismatch", "signature_mismatch", "no_key", "revoked_key", "unusable_key"}
 
 // attacks has an entry for every line of what a signature has to be.
 func attacks() []attack {
@@ -529,7 +529,7 @@ func contentAttacks() []attack {
 		{name: "content: body shortened", after: func(c *signedCall) {
 			c.body = c.body[:len(c.body)-1]
 			c.set("Content-Length", fmt.Sprint(len(c.body)))
-		}, reason: "digest_mismatch"},
+		}, reason: "signature_mismatch"},
 		{name: "content: body and digest changed", after: func(c *signedCall) {
 			c.body = strings.Replace(c.body, "code=550", "code=250", 1)
 			c.set("Digest", sha256Of(c.body))
