@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.uber.org/zap"
@@ -61,6 +62,9 @@ var (
 
 // retryAfter is the number of seconds after which a sender is asked to try again: long enough for a queue to drain a little.
 const retryAfter = "10"
+
+// patienceWithUnread is how long the rest of a body is waited for that nobody wants.
+const patienceWithUnread = time.Second
 
 // answerTo is the one place where an error becomes an answer.
 func answerTo(err error) (*answer, string) {
@@ -283,10 +287,14 @@ func reply(w http.ResponseWriter, req *http.Request, a *answer, text string) {
 		return
 	}
 	if req.ContentLength != 0 && ok && !x.read {
-		// The body is not worth reading, and net/http would wait for it before it sends the answer.
-		w.Header().Set("Connection", "close")
+		// net/http reads the rest of the body before it sends the answer: what is there already, so that the sender sees the answer and not
+		// a connection that is reset, but not what may never come. Without deadlines there is nothing better to do.
+		_ = http.NewResponseController(x).SetReadDeadline(time.Now().Add(patienceWithUnread))
 	}
 	switch {
+	case a == answerTooLarge, a == answerIncomplete:
+		// The rest of the body is not worth reading at all.
+		w.Header().Set("Connection", "close")
 	case a.status == http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", retryAfter)
 	case a == answerMethodNotAllowed:
