@@ -281,3 +281,19 @@ func TestOwnershipFilesComeFromDiskAndNeedNoCredentials(t *testing.T) {
 	_, err := readOwnershipFiles(config)
 	require.ErrorContains(t, err, "ownership_files::0::file: open "+file+".gone")
 }
+
+func TestAFloodOfHeadersIsCutOff(t *testing.T) {
+	run := startRun(t, defaultConfig(), asItIs)
+	connection, err := net.Dial("tcp", run.receiver.listener.Addr().String())
+	require.NoError(t, err)
+	defer connection.Close()
+	require.NoError(t, connection.SetDeadline(time.Now().Add(patience)))
+	_, err = io.WriteString(connection, "POST /failures HTTP/1.1\r\nHost: x\r\n")
+	for header := "X-Flood: " + strings.Repeat("x", 1<<16) + "\r\n"; err == nil; {
+		// The server stops reading after a megabyte, and then this ends.
+		_, err = io.WriteString(connection, header)
+	}
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+	assert.Equal(t, http.StatusOK, run.post(t, "id=1").status)
+	assert.Equal(t, 1, run.logs.LogRecordCount())
+}

@@ -871,7 +871,7 @@ func TestSignatureDNS(t *testing.T) {
 	t.Run("by calls at once too", func(t *testing.T) {
 		const name = "at-once" + keySuffix
 		servers.set(name, func(network string, message *dns.Msg) bool {
-			time.Sleep(300 * time.Millisecond)
+			time.Sleep(300 * time.Millisecond) // long enough for all the calls to ask while the first waits
 			return texts(goodRecord)(network, message)
 		})
 		p.together(t, 40, func() (*signedCall, string) { return signed(t, name, good) })
