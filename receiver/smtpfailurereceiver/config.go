@@ -23,6 +23,7 @@ import (
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -37,7 +38,6 @@ const (
 	defaultMaxStale          = 24 * time.Hour
 	defaultTTL               = 24 * time.Hour
 	defaultMaxEntries        = 100_000
-	defaultMaxAge            = 5 * time.Minute
 	minKeyLength             = 16
 	defaultPath              = "/failures"
 	defaultServiceName       = "smtp_failure"
@@ -176,7 +176,7 @@ func createDefaultConfig() component.Config {
 	return &Config{
 		HTTP:      http,
 		Path:      defaultPath,
-		Signature: configoptional.Default(SignatureConfig{MaxAge: defaultMaxAge}),
+		Signature: configoptional.Default(SignatureConfig{MaxAge: signature.DefaultMaxAge}),
 		Recipient: RecipientConfig{Mode: modeFull},
 		Timezone:  "UTC",
 		Tags:      TagsConfig{Include: []string{"*"}},

@@ -138,6 +138,11 @@ type exchange struct {
 
 type exchangeKey struct{}
 
+// exchangeOf returns the exchange of a request. Every request has one: answering is outermost.
+func exchangeOf(req *http.Request) *exchange {
+	return req.Context().Value(exchangeKey{}).(*exchange)
+}
+
 // WriteHeader implements http.ResponseWriter.
 func (x *exchange) WriteHeader(status int) {
 	// 1xx are not the answer.
@@ -278,15 +283,13 @@ func (r *smtpFailureReceiver) verified(x *exchange, req *http.Request) bool {
 
 // reply writes an answer and records which it was.
 func reply(w http.ResponseWriter, req *http.Request, a *answer, text string) {
-	x, ok := req.Context().Value(exchangeKey{}).(*exchange)
-	if ok {
-		x.answer = a
-	}
+	x := exchangeOf(req)
+	x.answer = a
 	if a.status == http.StatusOK {
 		w.WriteHeader(http.StatusOK)
 		return
 	}
-	if req.ContentLength != 0 && ok && !x.read {
+	if req.ContentLength != 0 && !x.read {
 		// net/http reads the rest of the body before it sends the answer: what is there already, so that the sender sees the answer and not
 		// a connection that is reset, but not what may never come. Without deadlines there is nothing better to do.
 		_ = http.NewResponseController(x).SetReadDeadline(time.Now().Add(patienceWithUnread))
@@ -333,7 +336,7 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 		reply(w, req, answerUnsupported, answerUnsupported.text)
 		return
 	}
-	x, _ := req.Context().Value(exchangeKey{}).(*exchange)
+	x := exchangeOf(req)
 	body, n, err := r.readBody(req)
 	x.read = x.read || err == nil
 	r.telemetry.received(req.Context(), n)

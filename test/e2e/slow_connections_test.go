@@ -103,7 +103,7 @@ func TestSlowConnections(t *testing.T) {
 		for ctx.Err() == nil {
 			peak = max(peak, memoryOf(t, c))
 			fewest = min(fewest, slow.open.Load())
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond) // between two looks at the memory
 		}
 	})
 	for range goodSenders {
