@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/collector/config/confignet"
 	"go.opentelemetry.io/collector/config/configopaque"
 	"go.opentelemetry.io/collector/config/configoptional"
+	"go.opentelemetry.io/collector/confmap"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
@@ -195,6 +196,23 @@ func createDefaultConfig() component.Config {
 	}
 }
 
+// Unmarshal implements confmap.Unmarshaler. Unknown keys are errors, at any level and with every version of confighttp.
+func (c *Config) Unmarshal(conf *confmap.Conf) error {
+	// A type without methods leaves out how confighttp reads its own configuration. From v0.160.0 on that lets unknown keys pass, and moves the
+	// deprecated keys of keep-alive elsewhere before Validate could say which of them is wrong.
+	type server confighttp.ServerConfig
+	written := struct {
+		HTTP server `mapstructure:"http"`
+	}{server(c.HTTP)}
+	if err := confmap.NewFromStringMap(map[string]any{"http": conf.Get("http")}).Unmarshal(&written); err != nil {
+		return err
+	}
+	if err := validateTimeouts((*confighttp.ServerConfig)(&written.HTTP)); err != nil {
+		return err
+	}
+	return conf.Unmarshal(c)
+}
+
 // Validate returns an error for every value that cannot work, each with the key and what it takes.
 func (c *Config) Validate() error {
 	return errors.Join(
@@ -229,20 +247,25 @@ func (c *Config) validateHTTP() error {
 	if c.HTTP.MaxRequestBodySize <= 0 {
 		errs = append(errs, fmt.Errorf("http::max_request_body_size: %d; it takes a number of bytes greater than 0", c.HTTP.MaxRequestBodySize))
 	}
+	return errors.Join(append(errs, validateTimeouts(&c.HTTP))...)
+}
+
+func validateTimeouts(http *confighttp.ServerConfig) error {
+	var errs []error
 	for _, timeout := range []struct {
 		key   string
 		value time.Duration
 	}{
-		{"read_header_timeout", c.HTTP.ReadHeaderTimeout},
-		{"write_timeout", c.HTTP.WriteTimeout},
-		{"idle_timeout", c.HTTP.IdleTimeout},
+		{"read_header_timeout", http.ReadHeaderTimeout},
+		{"write_timeout", http.WriteTimeout},
+		{"idle_timeout", http.IdleTimeout},
 	} {
 		if timeout.value < 0 {
 			errs = append(errs, fmt.Errorf("http::%s: %s; it takes a duration of 0 or more", timeout.key, timeout.value))
 		}
 	}
-	if c.HTTP.ReadTimeout <= 0 {
-		errs = append(errs, fmt.Errorf("http::read_timeout: %s; it takes a duration greater than 0, because a body that never ends must not be waited for", c.HTTP.ReadTimeout))
+	if http.ReadTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("http::read_timeout: %s; it takes a duration greater than 0, because a body that never ends must not be waited for", http.ReadTimeout))
 	}
 	return errors.Join(errs...)
 }
