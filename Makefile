@@ -5,7 +5,9 @@
 NAME := otelcol-smtpfailure
 BINARY := bin/$(NAME)
 TOOLS := builder golangci-lint mdatagen
-MODULES := . internal/tools test/e2e
+# The servers of other projects that the tests run.
+SERVERS := prometheus promtool loki
+MODULES := . internal/tools test/e2e test/servers/prometheus
 SOURCES := $(shell find receiver internal -path internal/tools -prune -o -name '*.go' ! -name '*_test.go' -print)
 
 # Packagers that build outside of a git checkout say which release they build.
@@ -35,8 +37,9 @@ test: ## Run the tests, with the race detector where there is a C compiler, and 
 	@scripts/test.sh
 
 .PHONY: e2e
-e2e: build ## Run the tests of the built distribution
-	cd test/e2e && go test -count=1 -skip '^TestFaults$$' ./...
+e2e: build $(SERVERS:%=.tools/%) ## Run the tests of the built distribution, with a real Prometheus, Loki and Kafka
+	cd test/e2e && go test -count=1 -timeout 30m -skip '^(TestDay|TestFaults)$$' ./...
+	cd test/e2e && go test -count=1 -timeout 10m -v -run '^TestDay$$' .
 
 .PHONY: faults
 faults: build ## Kill it and fail its sink again and again; LONG=1 for longer, SEED=n to repeat
@@ -67,7 +70,7 @@ lint: .tools/golangci-lint ## Check formatting, go.mod files, vet and linters
 
 .PHONY: fmt
 fmt: .tools/golangci-lint ## Format the Go code and tidy the go.mod files
-	.tools/golangci-lint fmt internal receiver test
+	.tools/golangci-lint fmt docs examples internal receiver test
 	@for module in $(MODULES); do (cd $$module && go mod tidy) || exit 1; done
 
 .PHONY: generate
@@ -105,9 +108,20 @@ build/version: FORCE
 .tools/mdatagen: PACKAGE := go.opentelemetry.io/collector/cmd/mdatagen
 .tools/golangci-lint: PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
+.tools/prometheus: PACKAGE := github.com/prometheus/prometheus/cmd/prometheus
+.tools/promtool: PACKAGE := github.com/prometheus/prometheus/cmd/promtool
+.tools/loki: PACKAGE := github.com/grafana/loki/v3/cmd/loki
+
+$(TOOLS:%=.tools/%): MODULE := internal/tools
 $(TOOLS:%=.tools/%): internal/tools/go.mod internal/tools/go.sum
-	@echo "Building $@; the first time takes up to a few minutes."
-	@cd internal/tools && CGO_ENABLED=0 go build -trimpath -o ../../$@ $(PACKAGE)
+.tools/prometheus .tools/promtool: MODULE := test/servers/prometheus
+.tools/prometheus .tools/promtool: test/servers/prometheus/go.mod test/servers/prometheus/go.sum
+.tools/loki: MODULE := test/servers/loki
+.tools/loki: test/servers/loki/go.mod test/servers/loki/go.sum
+
+$(TOOLS:%=.tools/%) $(SERVERS:%=.tools/%):
+	@echo "Building $@; the first time takes some minutes."
+	@cd $(MODULE) && CGO_ENABLED=0 go build -trimpath -o $(CURDIR)/$@ $(PACKAGE)
 	@touch $@
 
 .PHONY: FORCE
