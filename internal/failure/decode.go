@@ -50,18 +50,33 @@ type leaf struct {
 // leaves are the values of a body in the order of arrival.
 type leaves []leaf
 
-func (ls *leaves) add(l leaf) error {
-	if len(*ls) == MaxVariables {
-		return ErrTooManyVariables
+// roomForLeaves is what a report has at most as the senders document it, with some tags. So many are kept on the stack.
+const roomForLeaves = 16
+
+func (ls leaves) add(l leaf) (leaves, error) {
+	if len(ls) == MaxVariables {
+		return ls, ErrTooManyVariables
 	}
 	if len(l.name) > MaxNameLength {
-		return ErrNameTooLong
+		return ls, ErrNameTooLong
 	}
-	if *ls == nil {
-		*ls = make(leaves, 0, 16)
+	return append(ls, l), nil
+}
+
+// texts makes the texts of a body that differ from what was sent: one piece of memory for all of them.
+type texts struct{ all strings.Builder }
+
+// begin returns where the next text begins. When it is the first, there is room for so many bytes from then on.
+func (t *texts) begin(size int) int {
+	if t.all.Cap() == 0 {
+		t.all.Grow(size)
 	}
-	*ls = append(*ls, l)
-	return nil
+	return t.all.Len()
+}
+
+// since returns the text that began there.
+func (t *texts) since(begin int) string {
+	return t.all.String()[begin:]
 }
 
 // report makes a report of the values of a body.
@@ -71,7 +86,8 @@ func (d *Decoder) report(all leaves) (Report, error) {
 	if r.Tags, err = tags(all); err != nil {
 		return Report{}, err
 	}
-	for _, v := range variables(all) {
+	var room [roomForLeaves]variable
+	for _, v := range variables(all, room[:0]) {
 		d.set(&r, v)
 	}
 	// A type that is an array is no type either.
@@ -96,9 +112,13 @@ func tags(all leaves) ([]string, error) {
 		}
 		count++
 		scalar = !l.list && l.name == l.base
-		if l.value != "" {
-			found = append(found, l.value)
+		if l.value == "" {
+			continue
 		}
+		if found == nil {
+			found = make([]string, 0, len(all)-i)
+		}
+		found = append(found, l.value)
 	}
 	if count != 1 || !scalar || len(found) == 0 {
 		return found, nil
@@ -123,9 +143,9 @@ type variable struct {
 }
 
 // variables folds the values of a body, other than tags, into one variable for each name. Of a repeated scalar the last one counts, the
-// elements of an array add up, and where a name is both, what came last decides which it is. Empty ones are left out.
-func variables(all leaves) []variable {
-	vars := make([]variable, 0, len(all))
+// elements of an array add up, and where a name is both, what came last decides which it is. Empty ones are left out. They are appended
+// to vars, which is empty.
+func variables(all leaves, vars []variable) []variable {
 	for i := range all {
 		l := &all[i]
 		if l.base == "tags" || l.name == "" {

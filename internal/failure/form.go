@@ -9,15 +9,22 @@ import (
 //
 // The error is one of ErrTooManyVariables, ErrNameTooLong, ErrOtherType and ErrNoID; there is no form that cannot be read.
 func (d *Decoder) Form(body string) (Report, error) {
-	var all leaves
-	for pair := range strings.SplitSeq(body, "&") {
+	var (
+		room    [roomForLeaves]leaf
+		all     = leaves(room[:0])
+		decoded texts
+		err     error
+	)
+	for rest := body; rest != ""; {
+		var pair string
+		pair, rest, _ = strings.Cut(rest, "&")
 		if pair == "" {
 			continue
 		}
 		name, value, _ := strings.Cut(pair, "=")
-		l := place(validText(unescape(name)))
-		l.value = validText(unescape(value))
-		if err := all.add(l); err != nil {
+		l := decoded.place(validText(decoded.unescape(name, len(body))))
+		l.value = validText(decoded.unescape(value, len(body)))
+		if all, err = all.add(l); err != nil {
 			return Report{}, err
 		}
 	}
@@ -26,7 +33,7 @@ func (d *Decoder) Form(body string) (Report, error) {
 
 // place reads the brackets of a form's name: a[] is a list, a[k] the member k of a, and so on inwards. A key is only ever text:
 // nothing is allocated by an index. A name whose brackets do not match is taken as it is.
-func place(name string) leaf {
+func (t *texts) place(name string) leaf {
 	open := strings.IndexByte(name, '[')
 	if open <= 0 {
 		return leaf{base: name, name: name}
@@ -37,9 +44,8 @@ func place(name string) leaf {
 	}
 
 	list := false
-	var flat strings.Builder
-	flat.Grow(len(name))
-	flat.WriteString(base)
+	flat := t.begin(len(name))
+	t.all.WriteString(base)
 	for rest != "" {
 		end := strings.IndexByte(rest, ']')
 		if rest[0] != '[' || end < 0 {
@@ -48,34 +54,46 @@ func place(name string) leaf {
 		if key := rest[1:end]; key == "" {
 			list = true
 		} else {
-			flat.WriteByte('.')
-			flat.WriteString(key)
+			t.all.WriteByte('.')
+			t.all.WriteString(key)
 		}
 		rest = rest[end+1:]
 	}
-	return leaf{base: base, name: flat.String(), list: list}
+	return leaf{base: base, name: t.since(flat), list: list}
 }
 
-// unescape undoes the encoding of a form's name or value. It never fails.
-func unescape(s string) string {
-	first := strings.IndexAny(s, "%+")
-	if first < 0 {
+// unescape undoes the encoding of a form's name or value. It never fails. All that it is called for is no longer than size together.
+func (t *texts) unescape(s string, size int) string {
+	i := indexEscape(s)
+	if i < 0 {
 		return s
 	}
-	out := make([]byte, first, len(s))
-	copy(out, s)
-	for i := first; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '+':
-			out = append(out, ' ')
-		case c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
-			out = append(out, fromHex(s[i+1])<<4|fromHex(s[i+2]))
+	out := t.begin(size)
+	for ; i >= 0; i = indexEscape(s) {
+		t.all.WriteString(s[:i])
+		switch {
+		case s[i] == '+':
+			t.all.WriteByte(' ')
+		case i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
+			t.all.WriteByte(fromHex(s[i+1])<<4 | fromHex(s[i+2]))
 			i += 2
 		default:
-			out = append(out, c)
+			t.all.WriteByte('%')
+		}
+		s = s[i+1:]
+	}
+	t.all.WriteString(s)
+	return t.since(out)
+}
+
+// indexEscape is strings.IndexAny(s, "%+"), which takes longer to set out than most texts are.
+func indexEscape(s string) int {
+	for i := range len(s) {
+		if s[i] == '%' || s[i] == '+' {
+			return i
 		}
 	}
-	return string(out)
+	return -1
 }
 
 func isHex(c byte) bool {

@@ -27,7 +27,8 @@ const identityVersion = "smtp_failure/1"
 //
 // After Privacy.Apply in any mode but full it means nothing: Apply returns the identity.
 func (r *Report) Identity(account string) Identity {
-	sum := sha256.Sum256(r.identified(account))
+	var room [roomForIdentified]byte
+	sum := sha256.Sum256(r.appendIdentified(room[:0], account))
 	return Identity(sum[:len(Identity{})])
 }
 
@@ -38,15 +39,21 @@ func (r *Report) keyedIdentity(account string, key []byte) Identity {
 	return Identity(mac.Sum(nil)[:len(Identity{})])
 }
 
+// roomForIdentified is enough for what most reports are identified by.
+const roomForIdentified = 1024
+
 // identified is what the identity is made of.
 func (r *Report) identified(account string) []byte {
+	return r.appendIdentified(nil, account)
+}
+
+func (r *Report) appendIdentified(buffer []byte, account string) []byte {
 	timestamp := r.sent[sentTimestamp]
 	if r.timed {
 		timestamp = ""
 	}
 
 	var length [binary.MaxVarintLen64]byte
-	buffer := make([]byte, 0, 512)
 	for _, field := range [...]string{
 		identityVersion, account, r.sent[sentType], r.sent[sentID], r.sent[sentRecipient], r.sent[sentTime], timestamp,
 		r.sent[sentAction], r.sent[sentState], r.sent[sentCode], r.sent[sentExtended], r.sent[sentDescription],
