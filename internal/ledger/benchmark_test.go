@@ -87,3 +87,44 @@ func BenchmarkBegin(b *testing.B) {
 		n++
 	}
 }
+
+// BenchmarkRemembered takes a new report from Begin to Commit while so many are remembered, all that there is room for, so that each makes the
+// oldest go. It also reports what each of those that are remembered takes of memory.
+func BenchmarkRemembered(b *testing.B) {
+	for _, entries := range []int{1, 1000, 100_000, 1_000_000} {
+		b.Run(fmt.Sprint(entries), func(b *testing.B) {
+			s := newSetup()
+			s.maxEntries = entries
+			before := heap()
+			l := s.inMemory()
+			next := 0
+			one := func() {
+				if _, err := s.send(b.Context(), l, next, "a"); err != nil {
+					b.Fatal(err)
+				}
+				next++
+			}
+			for range 2 * entries {
+				one()
+			}
+			held := heap() - before
+			b.ReportAllocs()
+			for b.Loop() {
+				one()
+			}
+			if got := l.Remembered(); got != entries {
+				b.Fatalf("%d are remembered", got)
+			}
+			b.ReportMetric(float64(held)/float64(entries), "B/entry")
+		})
+	}
+}
+
+// heap is the memory of what is still reachable.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}

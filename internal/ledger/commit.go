@@ -116,6 +116,6 @@ func (s *store[K]) commitGroup(ctx context.Context, group []*pending[K]) {
 	defer s.ledger.mu.Unlock()
 	for _, p := range group {
 		p.err = nil
-		s.ledger.remember(p.id, entry{at: p.at, outcome: p.outcome, record: record})
+		s.ledger.remember(p.id, p.outcome, p.at, record)
 	}
 }

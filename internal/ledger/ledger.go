@@ -108,32 +108,21 @@ type Ledger[K counter.Key[K]] struct {
 	options Options[K]
 	store   *store[K] // nil without a storage extension
 
+	// began is what the times in seen count from.
+	began time.Time
+
 	mu       sync.Mutex
-	inFlight map[ID]*flight
-	// seen are the committed reports in the order of their commit, handedOver those that the store still owes.
-	seen       *simplelru.LRU[ID, entry]
+	inFlight map[ID]*Attempt[K]
+	// seen are the committed reports, handedOver those that the store still owes.
+	seen       seen
 	handedOver *simplelru.LRU[ID, Outcome]
 	evicted    int64
 }
 
-// entry is a committed report.
-type entry struct {
-	at      time.Time
-	outcome Outcome
-	// record is where the store has it.
-	record uint64
-}
-
-// flight is a report in flight.
-type flight struct {
-	done chan struct{}
-}
-
 // New returns a ledger that is kept in memory only.
 func New[K counter.Key[K]](options Options[K]) *Ledger[K] {
-	l := &Ledger[K]{options: options, inFlight: make(map[ID]*flight)}
+	l := &Ledger[K]{options: options, began: options.Now(), inFlight: make(map[ID]*Attempt[K]), seen: newSeen()}
 	// The size was checked when the configuration was; it is the only error there is.
-	l.seen, _ = simplelru.NewLRU[ID, entry](max(options.MaxEntries, 1), nil)
 	l.handedOver, _ = simplelru.NewLRU[ID, Outcome](max(options.MaxEntries, 1), nil)
 	return l
 }
@@ -145,7 +134,9 @@ type Attempt[K counter.Key[K]] struct {
 
 	ledger *Ledger[K]
 	id     ID
-	flight *flight
+	// flying says that the report is in flight. landed is closed when it no longer is, and nil when nobody waits for that. The ledger's lock guards both.
+	flying bool
+	landed chan struct{}
 }
 
 // Begin asks for a report. Either it is to be handed to the pipelines and counted, then attempt is not nil; or it was committed before,
@@ -156,19 +147,19 @@ func (l *Ledger[K]) Begin(ctx context.Context, id ID) (attempt *Attempt[K], know
 	}
 	var patience <-chan time.Time
 	for attempt == nil {
-		var other *flight
-		attempt, known, other = l.begin(id)
+		var landed <-chan struct{}
+		attempt, known, landed = l.begin(id)
 		if known != 0 {
 			return nil, known, nil
 		}
-		if other == nil {
+		if landed == nil {
 			break
 		}
 		if patience == nil {
 			patience = time.After(l.options.Patience)
 		}
 		select {
-		case <-other.done:
+		case <-landed:
 		case <-patience:
 			return nil, 0, ErrInFlight
 		case <-ctx.Done():
@@ -185,22 +176,25 @@ func (l *Ledger[K]) Begin(ctx context.Context, id ID) (attempt *Attempt[K], know
 	return attempt, 0, nil
 }
 
-// begin returns the other flight of the report if there is one.
-func (l *Ledger[K]) begin(id ID) (attempt *Attempt[K], known Outcome, other *flight) {
+// begin returns what is closed when another attempt at the report ends, if there is one.
+func (l *Ledger[K]) begin(id ID) (attempt *Attempt[K], known Outcome, landed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 
 	l.expire()
-	if e, ok := l.seen.Peek(id); ok {
-		return nil, e.outcome, nil
+	if known = l.seen.of(id); known != 0 {
+		return nil, known, nil
 	}
-	if f, ok := l.inFlight[id]; ok {
-		return nil, 0, f
+	if other, ok := l.inFlight[id]; ok {
+		if other.landed == nil {
+			other.landed = make(chan struct{})
+		}
+		return nil, 0, other.landed
 	}
-	f := &flight{done: make(chan struct{})}
-	l.inFlight[id] = f
 	handedOver, _ := l.handedOver.Peek(id)
-	return &Attempt[K]{HandedOver: handedOver, ledger: l, id: id, flight: f}, 0, nil
+	attempt = &Attempt[K]{HandedOver: handedOver, ledger: l, id: id, flying: true}
+	l.inFlight[id] = attempt
+	return attempt, 0, nil
 }
 
 // Release gives the report up: the pipelines did not take it, and it may be sent again.
@@ -212,10 +206,13 @@ func (a *Attempt[K]) Release() {
 
 // land ends the flight. The ledger's lock is held.
 func (a *Attempt[K]) land() {
-	if a.flight != nil {
-		delete(a.ledger.inFlight, a.id)
-		close(a.flight.done)
-		a.flight = nil
+	if !a.flying {
+		return
+	}
+	a.flying = false
+	delete(a.ledger.inFlight, a.id)
+	if a.landed != nil {
+		close(a.landed)
 	}
 }
 
@@ -241,7 +238,7 @@ func (a *Attempt[K]) Commit(ctx context.Context, outcome Outcome, counts Counts[
 		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.remember(a.id, entry{at: now, outcome: outcome})
+		l.remember(a.id, outcome, now, 0)
 		a.land()
 		return over, nil
 	}
@@ -256,29 +253,25 @@ func (a *Attempt[K]) Commit(ctx context.Context, outcome Outcome, counts Counts[
 	return over, err
 }
 
-// remember adds a committed report. The lock is held.
-func (l *Ledger[K]) remember(id ID, e entry) {
+// remember adds a committed report, which the store has in that record. The lock is held.
+func (l *Ledger[K]) remember(id ID, outcome Outcome, at time.Time, record uint64) {
 	if !l.options.Deduplicate {
 		return
 	}
 	l.handedOver.Remove(id)
 	l.expire()
-	if l.seen.Len() == l.options.MaxEntries {
-		l.seen.RemoveOldest()
+	if l.seen.len() == l.options.MaxEntries {
+		l.seen.removeOldest()
 		l.evicted++
 	}
-	l.seen.Add(id, e)
+	l.seen.add(entry{id: id, at: at.Sub(l.began), outcome: outcome, record: record})
 }
 
 // expire forgets what is older than the ttl. The lock is held.
 func (l *Ledger[K]) expire() {
-	now := l.options.Now()
-	for {
-		_, e, ok := l.seen.GetOldest()
-		if !ok || now.Sub(e.at) < l.options.TTL {
-			return
-		}
-		l.seen.RemoveOldest()
+	until := l.options.Now().Sub(l.began) - l.options.TTL
+	for e := l.seen.oldest(); e != nil && e.at <= until; e = l.seen.oldest() {
+		l.seen.removeOldest()
 	}
 }
 
@@ -287,7 +280,7 @@ func (l *Ledger[K]) Remembered() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.expire()
-	return l.seen.Len()
+	return l.seen.len()
 }
 
 // EvictedEarly returns how many reports were forgotten before their time because there was no room.
@@ -302,7 +295,7 @@ func (l *Ledger[K]) oldestRecord(next uint64) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.expire()
-	if _, e, ok := l.seen.GetOldest(); ok {
+	if e := l.seen.oldest(); e != nil {
 		return e.record
 	}
 	return next

@@ -203,7 +203,7 @@ func (s *store[K]) loadSeen(ctx context.Context) error {
 			return errors.New("missing")
 		}
 		return readSeen(content, func(id ID, outcome Outcome, at time.Time) {
-			s.ledger.remember(id, entry{at: at, outcome: outcome, record: number})
+			s.ledger.remember(id, outcome, at, number)
 		})
 	})
 }
