@@ -47,10 +47,13 @@ type Options struct {
 type Sums[K Key[K]] struct {
 	options Options
 
-	mu       sync.Mutex
-	byKey    map[K]*series[K]
-	overflow *series[K]
-	all      []*series[K] // in order of creation, the overflow series among them
+	// reporting is held by whoever makes a report or takes note of it, and before mu. Meanwhile series are added, but none goes away, so that
+	// mu need not be held for as long as it takes to go through all of them.
+	reporting sync.Mutex
+	mu        sync.Mutex
+	byKey     map[K]*series[K]
+	overflow  *series[K]
+	all       []*series[K] // in order of creation, the overflow series among them
 	// slots hold the same series by number; a free one is nil and listed in free.
 	slots []*series[K]
 	free  []int
@@ -84,6 +87,20 @@ func New[K Key[K]](options Options, now time.Time) *Sums[K] {
 		byKey:     make(map[K]*series[K]),
 		collected: now.Round(0),
 		taken:     now.Round(0),
+	}
+}
+
+// chunk is the number of series that are gone through before those who count get their turn.
+const chunk = 256
+
+// each calls do with the numbers from 0 on and before n, with the lock held, which it lets go of from time to time.
+func (s *Sums[K]) each(n int, do func(i int)) {
+	for from := 0; from < n; from += chunk {
+		s.mu.Lock()
+		for i := from; i < min(from+chunk, n); i++ {
+			do(i)
+		}
+		s.mu.Unlock()
 	}
 }
 
@@ -150,7 +167,7 @@ func (s *Sums[K]) Untaken() bool {
 	return slices.ContainsFunc(s.all, func(one *series[K]) bool { return one.value != one.taken })
 }
 
-// Collect returns a report of all series at now, or Step after the last collection if the clock has not moved on since.
+// Collect returns a report of all series that there are at now, or Step after the last collection if the clock has not moved on since.
 //
 // Cumulative: a series' first point is a zero, and its count follows with the next collection, so that a reader that looks at
 // differences sees the first event too. The zero is repeated, with its own time, until a report with it was taken.
@@ -160,6 +177,31 @@ func (s *Sums[K]) Untaken() bool {
 //
 // Nothing is given up until Report.Taken is called; a report that was refused is simply followed by the next.
 func (s *Sums[K]) Collect(now time.Time) *Report[K] {
+	s.reporting.Lock()
+	defer s.reporting.Unlock()
+
+	r, n := s.newReport(now)
+	r.readings = make([]reading[K], 0, n)
+	s.each(n, func(i int) {
+		one := s.all[i]
+		stale := s.options.MaxStale > 0 && one.value == one.taken && now.Sub(one.counted) >= s.options.MaxStale
+		entry := reading[K]{series: one, value: one.value, taken: one.taken, stale: stale}
+		if s.options.Temporality == Cumulative {
+			entry.fresh = one.zeroed.IsZero()
+			if entry.fresh {
+				one.zeroed = r.Time
+				r.Changed = append(r.Changed, one.slot)
+			}
+			entry.withZero = !one.zeroTaken
+			entry.zeroed = one.zeroed
+		}
+		r.readings = append(r.readings, entry)
+	})
+	return r
+}
+
+// newReport returns a report without its readings, and how many there will be.
+func (s *Sums[K]) newReport(now time.Time) (*Report[K], int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
@@ -170,40 +212,24 @@ func (s *Sums[K]) Collect(now time.Time) *Report[K] {
 	}
 	s.collected = at
 
-	r := &Report[K]{sums: s, Time: at, since: s.taken, readings: make([]reading[K], 0, len(s.all))}
-	for _, one := range s.all {
-		stale := s.options.MaxStale > 0 && one.value == one.taken && now.Sub(one.counted) >= s.options.MaxStale
-		entry := reading[K]{series: one, value: one.value, taken: one.taken, stale: stale}
-		if s.options.Temporality == Cumulative {
-			entry.fresh = one.zeroed.IsZero()
-			if entry.fresh {
-				one.zeroed = at
-				r.Changed = append(r.Changed, one.slot)
-			}
-			entry.withZero = !one.zeroTaken
-			entry.zeroed = one.zeroed
-		}
-		r.readings = append(r.readings, entry)
+	return &Report[K]{sums: s, Time: at, since: s.taken}, len(s.all)
+}
+
+// unlink ends a series. It is left in all.
+func (s *Sums[K]) unlink(one *series[K]) {
+	one.gone = true
+	s.slots[one.slot] = nil
+	s.free = append(s.free, one.slot)
+	if one.overflow {
+		s.overflow = nil
+	} else {
+		delete(s.byKey, one.key)
 	}
-	return r
 }
 
 // forget drops the series that are gone. Their places are cleared so that the array behind the slice does not keep them alive.
 func (s *Sums[K]) forget() {
-	kept := s.all[:0]
-	for _, one := range s.all {
-		if !one.gone {
-			kept = append(kept, one)
-			continue
-		}
-		s.slots[one.slot] = nil
-		s.free = append(s.free, one.slot)
-		if one.overflow {
-			s.overflow = nil
-		} else {
-			delete(s.byKey, one.key)
-		}
-	}
-	clear(s.all[len(kept):])
-	s.all = kept
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = slices.DeleteFunc(s.all, func(one *series[K]) bool { return one.gone })
 }

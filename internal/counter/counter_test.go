@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -255,6 +256,73 @@ func TestConcurrentCountsAreExact(t *testing.T) {
 	assert.Equal(t, int64(goroutines*each), total)
 }
 
+// While a report is made of more series than are gone through at once, others are counted, made and ended.
+func TestCountsDuringALongReportAreExact(t *testing.T) {
+	for _, temporality := range []Temporality{Cumulative, Delta} {
+		const goroutines, each, names = 4, 20_000, 4 * chunk
+		// Every series that is not counted between two reports is stale.
+		sums := newSums(Options{Limit: names, MaxStale: 1, Temporality: temporality})
+		var adding sync.WaitGroup
+		for g := range goroutines {
+			adding.Go(func() {
+				r := rand.New(rand.NewPCG(uint64(g), 0))
+				for range each {
+					sums.Add(kind{strconv.Itoa(r.IntN(names))}, began)
+				}
+			})
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			adding.Wait()
+		}()
+
+		ended := 0
+		taken := make(map[kind]map[time.Time]int64)
+		take := func(now time.Time) {
+			report := sums.Collect(now)
+			points := 0
+			for p := range report.Points() {
+				points++
+				if taken[p.Key] == nil {
+					taken[p.Key] = make(map[time.Time]int64)
+				}
+				switch {
+				case p.Ended:
+					ended++
+				case temporality == Delta:
+					taken[p.Key][p.Time] = p.Value
+				default:
+					taken[p.Key][p.Start] = p.Value
+				}
+			}
+			require.Equal(t, points, report.Len())
+			report.Taken()
+		}
+		for adds := true; adds; {
+			take(began.Add(time.Second))
+			select {
+			case <-done:
+				adds = false
+			default:
+			}
+		}
+		take(began.Add(time.Second))
+		take(began.Add(time.Second))
+
+		var total int64
+		for _, values := range taken {
+			for _, value := range values {
+				total += value
+			}
+		}
+		assert.Equal(t, int64(goroutines*each), total)
+		if temporality == Cumulative {
+			assert.Positive(t, ended)
+		}
+	}
+}
+
 // TestNothingIsLostOrDoubled plays random counts, reports, refusals and leaps of the clock against a reader that adds up what it takes,
 // as a backend would: the highest value of each cumulative series and the sum of all deltas.
 func TestNothingIsLostOrDoubled(t *testing.T) {
@@ -346,43 +414,5 @@ func TestSeriesShareNoMemoryWithWhatTheyCameIn(t *testing.T) {
 	for p := range sums.Collect(began).Points() {
 		assert.Equal(t, key, p.Key)
 		assert.NotSame(t, unsafe.StringData(key.name), unsafe.StringData(p.Key.name))
-	}
-}
-
-func BenchmarkAdd(b *testing.B) {
-	for _, series := range []int{1, 1000, 100_000} {
-		b.Run(fmt.Sprint(series), func(b *testing.B) {
-			sums := newSums(Options{Limit: 100_000})
-			keys := make([]kind, series)
-			for i := range keys {
-				keys[i] = kind{fmt.Sprint(i)}
-				sums.Add(keys[i], began)
-			}
-			b.ReportAllocs()
-			i := 0
-			for b.Loop() {
-				sums.Add(keys[i%series], began)
-				i++
-			}
-		})
-	}
-}
-
-func BenchmarkCollect(b *testing.B) {
-	for _, series := range []int{1, 1000, 100_000} {
-		b.Run(fmt.Sprint(series), func(b *testing.B) {
-			sums := newSums(Options{Limit: 100_000})
-			for i := range series {
-				sums.Add(kind{fmt.Sprint(i)}, began)
-			}
-			sums.Collect(began).Taken()
-			b.ReportAllocs()
-			for b.Loop() {
-				report := sums.Collect(began)
-				for range report.Points() {
-				}
-				report.Taken()
-			}
-		})
 	}
 }

@@ -48,6 +48,27 @@ func (r *Report[K]) Points() iter.Seq[Point[K]] {
 	return r.totals
 }
 
+// Len returns the number of points.
+func (r *Report[K]) Len() int {
+	n := 0
+	for i := range r.readings {
+		entry := &r.readings[i]
+		if r.sums.options.Temporality == Delta {
+			if entry.value != entry.taken {
+				n++
+			}
+			continue
+		}
+		if entry.withZero {
+			n++
+		}
+		if !entry.fresh {
+			n++
+		}
+	}
+	return n
+}
+
 func (r *Report[K]) totals(yield func(Point[K]) bool) {
 	for i := range r.readings {
 		entry := &r.readings[i]
@@ -96,12 +117,14 @@ func (r *Report[K]) deltas(yield func(Point[K]) bool) {
 // of which the zero was taken or that are gone, because the rest shows by itself in the next total.
 func (r *Report[K]) Taken() (changed []int) {
 	s := r.sums
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.reporting.Lock()
+	defer s.reporting.Unlock()
 
+	s.mu.Lock()
 	s.taken = r.Time
+	s.mu.Unlock()
 	ended := false
-	for i := range r.readings {
+	s.each(len(r.readings), func(i int) {
 		entry := &r.readings[i]
 		one := entry.series
 		if !entry.fresh {
@@ -114,12 +137,12 @@ func (r *Report[K]) Taken() (changed []int) {
 			one.zeroTaken = true
 			changed = append(changed, one.slot)
 		}
-		if entry.stale && one.value == entry.value {
-			one.gone = true
+		if entry.stale && one.value == entry.value && !one.gone {
+			s.unlink(one)
 			ended = true
 			changed = append(changed, one.slot)
 		}
-	}
+	})
 	if ended {
 		s.forget()
 	}
@@ -129,6 +152,8 @@ func (r *Report[K]) Taken() (changed []int) {
 // Withhold takes series out of the report whose zero was not taken yet and could not be kept: those in the slots for which unkept is true.
 // A run after this one would not know of the zero, and begin with another one after the total had gone out.
 func (r *Report[K]) Withhold(unkept func(slot int) bool) {
+	r.sums.reporting.Lock()
+	defer r.sums.reporting.Unlock()
 	r.sums.mu.Lock()
 	defer r.sums.mu.Unlock()
 	r.readings = slices.DeleteFunc(r.readings, func(entry reading[K]) bool {
