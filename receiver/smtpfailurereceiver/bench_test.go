@@ -1,20 +1,24 @@
 package smtpfailurereceiver
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/receiver/receivertest"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
@@ -26,10 +30,10 @@ const typical = "id=msg-0001&type=failure&timestamp=2026-11-21+10%3A14%3A58&time
 	"&action=failed&state=rcptto&code=550&extended=5.1.1&description=550+5.1.1+%3Cjan.jansen%2Btest%40voorbeeld.nl%3E%3A+Recipient+address" +
 	"+rejected%3A+User+unknown&tags%5B0%5D=nieuwsbrief&tags%5B1%5D=week+47"
 
-func typicalReport(b *testing.B) *failure.Report {
-	b.Helper()
+func typicalReport(tb testing.TB) *failure.Report {
+	tb.Helper()
 	report, err := new(failure.Decoder).Form(typical)
-	require.NoError(b, err)
+	require.NoError(tb, err)
 	return &report
 }
 
@@ -45,43 +49,48 @@ func BenchmarkNewLogs(b *testing.B) {
 	require.Equal(b, 1, logs.LogRecordCount())
 }
 
-// BenchmarkCount counts one report, with its two tags, while so many series are held.
+// BenchmarkCount counts one report, with its two tags, while so many series are held. It also reports what each of those takes of memory.
 func BenchmarkCount(b *testing.B) {
 	for _, series := range []int{1, 1000, 100_000} {
 		b.Run(strconv.Itoa(series), func(b *testing.B) {
+			before := heap()
 			c := withSeries(series)
+			held := heap() - before
 			report := typicalReport(b)
 			b.ReportAllocs()
 			for b.Loop() {
 				count(c, report)
 			}
+			b.ReportMetric(float64(held)/float64(series), "B/series")
 		})
 	}
 }
 
 // BenchmarkFlush makes what is sent of so many series each interval.
 func BenchmarkFlush(b *testing.B) {
-	for _, series := range []int{1, 1000, 100_000} {
+	for _, series := range []int{1, 100, 10_000, 100_000} {
 		b.Run(strconv.Itoa(series), func(b *testing.B) {
 			c := withSeries(series)
 			resource, err := newResource(nil)
 			require.NoError(b, err)
-			flush := func() {
-				var reports []*counter.Report[labels]
-				for _, m := range c.metrics {
-					reports = append(reports, m.sums.Collect(arrivedAt))
-				}
-				c.newMetrics(reports, resource, "test")
-				for _, report := range reports {
-					report.Taken()
-				}
-			}
-			flush()
+			flush(c, resource)
 			b.ReportAllocs()
 			for b.Loop() {
-				flush()
+				flush(c, resource)
 			}
 		})
+	}
+}
+
+// flush makes what is sent of the counters, and takes note that it was taken.
+func flush(c *counters, resource pcommon.Resource) {
+	var reports []*counter.Report[labels]
+	for _, m := range c.metrics {
+		reports = append(reports, m.sums.Collect(arrivedAt))
+	}
+	c.newMetrics(reports, resource, "test")
+	for _, report := range reports {
+		report.Taken()
 	}
 }
 
@@ -96,6 +105,15 @@ func withSeries(n int) *counters {
 	return c
 }
 
+// heap is the memory of what is still reachable.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
 func count(c *counters, report *failure.Report) {
 	for i, keys := range c.keys(report, "") {
 		for _, key := range keys {
@@ -104,28 +122,130 @@ func count(c *counters, report *failure.Report) {
 	}
 }
 
-// BenchmarkHandle takes a request from its headers to its answer, without the network.
-func BenchmarkHandle(b *testing.B) {
+// typicalJSON is the same report as JSON, without its id.
+const typicalJSON = `{"type":"failure","timestamp":"2026-11-21 10:14:58","time":1795256098,"recipient":"jan.jansen+test@voorbeeld.nl","action":"failed",` +
+	`"state":"rcptto","code":550,"extended":"5.1.1","description":"550 5.1.1 <jan.jansen+test@voorbeeld.nl>: Recipient address rejected: User unknown",` +
+	`"tags":["nieuwsbrief","week 47"],"id":`
+
+// BenchmarkHandler takes a request from its headers to its answer, without the network: through all of confighttp, with self-telemetry as a collector has
+// it by default. The floor is a server that does no more than read the body.
+func BenchmarkHandler(b *testing.B) {
+	for _, bc := range requestCases {
+		b.Run(bc.name, func(b *testing.B) {
+			send := bc.start(b)
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				send(n)
+				n++
+			}
+		})
+	}
+}
+
+// requestCases are whole requests, the n-th of which is sent by what start returns.
+var requestCases = []struct {
+	name  string
+	start func(tb testing.TB) (send func(n int))
+}{
+	{"floor", func(tb testing.TB) func(int) {
+		tb.Helper()
+		config := defaultConfig().HTTP
+		server, err := config.ToServer(tb.Context(), nil, telemetryByDefault(), http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+			if _, err := io.Copy(io.Discard, request.Body); err != nil {
+				w.WriteHeader(http.StatusInternalServerError)
+			}
+		}))
+		require.NoError(tb, err)
+		return requester(tb, server.Handler, "application/x-www-form-urlencoded", newFormBody)
+	}},
+	{"form", func(tb testing.TB) func(int) {
+		tb.Helper()
+		return requester(tb, startHandler(tb), "application/x-www-form-urlencoded", newFormBody)
+	}},
+	{"JSON", func(tb testing.TB) func(int) {
+		tb.Helper()
+		return requester(tb, startHandler(tb), "application/json", newJSONBody)
+	}},
+	{"repeat", func(tb testing.TB) func(int) {
+		tb.Helper()
+		send := requester(tb, startHandler(tb), "application/x-www-form-urlencoded", newFormBody)
+		return func(int) { send(0) }
+	}},
+}
+
+func newFormBody(to []byte, n int) []byte {
+	return strconv.AppendInt(append(to, typical+"&id="...), int64(n), 10)
+}
+
+func newJSONBody(to []byte, n int) []byte {
+	return append(strconv.AppendInt(append(to, typicalJSON...), int64(n), 10), '}')
+}
+
+// telemetryByDefault measures as a collector does by default, which traces nothing and leaves out the metrics of otelhttp.
+func telemetryByDefault() component.TelemetrySettings {
+	settings := componenttest.NewNopTelemetrySettings()
+	settings.MeterProvider = sdkmetric.NewMeterProvider(
+		sdkmetric.WithReader(sdkmetric.NewManualReader()),
+		sdkmetric.WithView(sdkmetric.NewView(
+			sdkmetric.Instrument{Name: "http.server.*"},
+			sdkmetric.Stream{Aggregation: sdkmetric.AggregationDrop{}},
+		)),
+	)
+	return settings
+}
+
+// startHandler starts a receiver and returns what answers its requests.
+func startHandler(tb testing.TB) http.Handler {
+	tb.Helper()
 	config := defaultConfig()
-	r, err := newReceiver(receivertest.NewNopSettings(metadata.Type), config)
-	require.NoError(b, err)
-	r.logs, r.metrics = consumertest.NewNop(), consumertest.NewNop()
-	r.counters = newCounters(config, r.now())
-	r.ledger, err = r.openLedger(b.Context(), componenttest.NewNopHost())
-	require.NoError(b, err)
-	handler := r.answering(http.HandlerFunc(r.handle))
-	b.ReportAllocs()
-	n := 0
-	for b.Loop() {
-		n++
-		request := httptest.NewRequest(http.MethodPost, defaultPath, strings.NewReader(typical+"&id="+strconv.Itoa(n)))
-		answer := httptest.NewRecorder()
+	config.HTTP.NetAddr.Endpoint = "localhost:0"
+	factory := NewFactory()
+	settings := receivertest.NewNopSettings(metadata.Type)
+	settings.TelemetrySettings = telemetryByDefault()
+	r, err := factory.CreateLogs(tb.Context(), settings, config, consumertest.NewNop())
+	require.NoError(tb, err)
+	_, err = factory.CreateMetrics(tb.Context(), settings, config, consumertest.NewNop())
+	require.NoError(tb, err)
+	require.NoError(tb, r.Start(tb.Context(), componenttest.NewNopHost()))
+	tb.Cleanup(func() { require.NoError(tb, r.Shutdown(context.WithoutCancel(tb.Context()))) })
+	return r.(*smtpFailureReceiver).server.Handler
+}
+
+// requester returns what gives a handler its n-th request, and costs little beside that.
+func requester(tb testing.TB, handler http.Handler, contentType string, newBody func(to []byte, n int) []byte) func(n int) {
+	tb.Helper()
+	var (
+		buffer []byte
+		body   = new(bytes.Reader)
+		answer = &discarded{header: make(http.Header)}
+	)
+	template := httptest.NewRequest(http.MethodPost, defaultPath, http.NoBody)
+	template.Header.Set("Content-Type", contentType)
+	template.Header.Set("User-Agent", "Copernica")
+	return func(n int) {
+		buffer = newBody(buffer[:0], n)
+		body.Reset(buffer)
+		clear(answer.header)
+		answer.status = http.StatusOK
+		request := template.WithContext(tb.Context())
+		request.Body, request.ContentLength = io.NopCloser(body), int64(len(buffer))
 		handler.ServeHTTP(answer, request)
-		if answer.Code != http.StatusOK {
-			b.Fatal(answer.Code)
+		if answer.status != http.StatusOK {
+			tb.Fatal(answer.status)
 		}
 	}
 }
+
+// discarded is an answer of which only the status is kept.
+type discarded struct {
+	header http.Header
+	status int
+}
+
+func (d *discarded) Header() http.Header         { return d.header }
+func (d *discarded) Write(p []byte) (int, error) { return len(p), nil }
+func (d *discarded) WriteHeader(status int)      { d.status = status }
 
 // BenchmarkRequests sends reports over 64 connections to a receiver that keeps its ledger in memory, and to one that keeps it in file_storage
 // with a sync of each write. What it reports is the time for each report, with the client's share in it.

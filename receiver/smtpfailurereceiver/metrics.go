@@ -77,8 +77,7 @@ func decodeLabels(encoded []byte) (labels, error) {
 }
 
 func (l *labels) put(attributes pcommon.Map) {
-	attributes.EnsureCapacity(9)
-	for _, a := range [...]struct{ name, value string }{
+	texts := [...]struct{ name, value string }{
 		{attributeTag, l.Tag},
 		{attributeExtended, l.Extended},
 		{attributeState, l.State},
@@ -87,9 +86,21 @@ func (l *labels) put(attributes pcommon.Map) {
 		{attributeReason, l.Reason},
 		{attributeDomain, l.Domain},
 		{attributeAccount, l.Account},
-	} {
-		if a.value != "" {
-			attributes.PutStr(a.name, a.value)
+	}
+	// There may be 100,000 points, so none takes more memory than it needs.
+	n := 0
+	if l.Code != 0 {
+		n++
+	}
+	for i := range texts {
+		if texts[i].value != "" {
+			n++
+		}
+	}
+	attributes.EnsureCapacity(n)
+	for i := range texts {
+		if texts[i].value != "" {
+			attributes.PutStr(texts[i].name, texts[i].value)
 		}
 	}
 	if l.Code != 0 {
@@ -245,19 +256,23 @@ func newCounters(config *Config, now time.Time) *counters {
 func (c *counters) keys(r *failure.Report, account string) ledger.Counts[labels] {
 	all := labelsOf(r, account)
 	counts := make(ledger.Counts[labels], len(c.metrics))
+	// One piece of memory for all of them: no metric has more keys than there are tags, or one.
+	keys := make([]labels, 0, len(c.metrics)-1+max(len(r.Tags), 1))
 	for i := range c.metrics {
 		metric := &c.metrics[i]
 		key := metric.selection.of(&all)
+		first := len(keys)
 		if !metric.byTag {
-			counts[i] = []labels{key}
-			continue
-		}
-		for _, tag := range r.Tags {
-			key.Tag = label(tag)
-			if c.tags.lets(key.Tag) && !slices.Contains(counts[i], key) {
-				counts[i] = append(counts[i], key)
+			keys = append(keys, key)
+		} else {
+			for _, tag := range r.Tags {
+				key.Tag = label(tag)
+				if c.tags.lets(key.Tag) && !slices.Contains(keys[first:], key) {
+					keys = append(keys, key)
+				}
 			}
 		}
+		counts[i] = keys[first:len(keys):len(keys)]
 	}
 	return counts
 }
@@ -292,6 +307,7 @@ func (c *counters) newMetrics(reports []*counter.Report[labels], resource pcommo
 		} else {
 			sum.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
 		}
+		sum.DataPoints().EnsureCapacity(report.Len())
 		for point := range report.Points() {
 			put(point, sum.DataPoints().AppendEmpty())
 		}

@@ -1,0 +1,158 @@
+package smtpfailurereceiver
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/receiver/receivertest"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
+)
+
+// TestAllocations holds each stage of a report's way to so many allocations: unlike time, they are the same on every machine, and most of what a
+// request costs beside the HTTP server grows with them. Where other modules allocate too there is some room for newer versions of them.
+func TestAllocations(t *testing.T) {
+	// What is allocated once in a while, such as room for more reports, is less than one for each.
+	const runs = 200
+	if raceDetector {
+		t.Skip("the race detector makes sync.Pool forget at random; scripts/test.sh runs this test without it")
+	}
+	if testing.CoverMode() != "" {
+		t.Skip("what counts coverage keeps functions from being inlined; scripts/test.sh runs this test without it")
+	}
+	report := typicalReport(t)
+	resource, err := newResource(nil)
+	require.NoError(t, err)
+	floor := testing.AllocsPerRun(runs, sendFrom(t, "floor"))
+
+	for _, stage := range []struct {
+		name    string
+		ceiling float64
+		run     func()
+	}{
+		{"decode a form", 2, decoding(t, new(failure.Decoder).Form, typical)},
+		{"decode JSON", 2, decoding(t, new(failure.Decoder).JSON, typicalJSON+"1}")},
+		{"verify, bare RSA included", 22, verifying(t)},
+		{"identify", 0, func() { report.Identity("environment-1234") }},
+		{"begin and commit", 2, committing(t, report)},
+		{"begin a repeat", 0, repeating(t)},
+		{"build a log record", 35, func() { newLogs(&arrival{report: report, at: arrivedAt}, resource, "test") }},
+		{"count", 3, counting(t, 1000, report)},
+		{"send 1,000 series", 7100, flushing(t, 1000)},
+		{"a form from headers to answer, beside a server that reads the body", 60 + floor, sendFrom(t, "form")},
+		{"JSON from headers to answer, beside the same", 60 + floor, sendFrom(t, "JSON")},
+		{"a repeat from headers to answer, beside the same", 15 + floor, sendFrom(t, "repeat")},
+	} {
+		t.Run(stage.name, func(t *testing.T) {
+			if got := testing.AllocsPerRun(runs, stage.run); got > stage.ceiling {
+				t.Errorf("%.0f allocations, at most %.0f before: find what allocates with the benchmark of this stage and -memprofile, or raise the ceiling for a reason",
+					got, stage.ceiling)
+			} else {
+				t.Logf("%.0f allocations, at most %.0f", got, stage.ceiling)
+			}
+		})
+	}
+}
+
+func decoding(t *testing.T, decode func(string) (failure.Report, error), body string) func() {
+	t.Helper()
+	_, err := decode(body)
+	require.NoError(t, err)
+	return func() { _, _ = decode(body) }
+}
+
+func verifying(t *testing.T) func() {
+	t.Helper()
+	s, dns := newSigner(t)
+	verifier := signature.NewVerifier(signature.Options{Accounts: []string{"environment-1234"}, MaxAge: time.Hour, Resolver: dns, Now: time.Now})
+	t.Cleanup(verifier.Close)
+	request, body := newForm(t.Context(), "http://hooks.example.com"+defaultPath, typical), []byte(typical)
+	request.RequestURI = defaultPath
+	s.sign(t, request, body, "environment-1234")
+	check := func() error {
+		call, err := verifier.Begin(request)
+		if err != nil {
+			return err
+		}
+		return call.Finish(t.Context(), body)
+	}
+	require.NoError(t, check())
+	return func() { _ = check() }
+}
+
+// memoryLedger is that of a receiver without storage.
+func memoryLedger(t *testing.T) (*ledger.Ledger[labels], *counters) {
+	t.Helper()
+	r, err := newReceiver(receivertest.NewNopSettings(metadata.Type), defaultConfig())
+	require.NoError(t, err)
+	r.counters = newCounters(r.config, r.now())
+	l, err := r.openLedger(t.Context(), componenttest.NewNopHost())
+	require.NoError(t, err)
+	return l, r.counters
+}
+
+func committing(t *testing.T, report *failure.Report) func() {
+	t.Helper()
+	l, c := memoryLedger(t)
+	keys := c.keys(report, "")
+	n := 0
+	return func() {
+		n++
+		attempt, _, err := l.Begin(t.Context(), ledger.ID{byte(n), byte(n >> 8), byte(n >> 16)})
+		require.NoError(t, err)
+		_, err = attempt.Commit(t.Context(), ledger.Accepted, keys)
+		require.NoError(t, err)
+	}
+}
+
+func repeating(t *testing.T) func() {
+	t.Helper()
+	l, c := memoryLedger(t)
+	attempt, _, err := l.Begin(t.Context(), ledger.ID{})
+	require.NoError(t, err)
+	_, err = attempt.Commit(t.Context(), ledger.Accepted, c.keys(new(failure.Report), ""))
+	require.NoError(t, err)
+	return func() {
+		if _, known, err := l.Begin(t.Context(), ledger.ID{}); known != ledger.Accepted || err != nil {
+			t.Fatal(known, err)
+		}
+	}
+}
+
+func counting(t *testing.T, series int, report *failure.Report) func() {
+	t.Helper()
+	c := withSeries(series)
+	return func() { count(c, report) }
+}
+
+func flushing(t *testing.T, series int) func() {
+	t.Helper()
+	c := withSeries(series)
+	resource, err := newResource(nil)
+	require.NoError(t, err)
+	// The first time there are zeros only.
+	flush(c, resource)
+	return func() { flush(c, resource) }
+}
+
+// sendFrom sends requests of one of requestCases.
+func sendFrom(t *testing.T, name string) func() {
+	t.Helper()
+	for _, rc := range requestCases {
+		if rc.name == name {
+			send := rc.start(t)
+			n := 0
+			return func() {
+				send(n)
+				n++
+			}
+		}
+	}
+	require.FailNow(t, "there is no such case")
+	return nil
+}

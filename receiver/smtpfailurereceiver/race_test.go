@@ -1,0 +1,6 @@
+//go:build race
+
+package smtpfailurereceiver
+
+// raceDetector says that the race detector is on.
+const raceDetector = true
