@@ -14,6 +14,9 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 )
 
+// AnomalyFields are the variables that take only what can be read as what they are.
+var AnomalyFields = [...]string{"code", "extended", "time", "timestamp"}
+
 // Report is one failed delivery as its sender tells it. All text in it is valid UTF-8. An empty value is an absent one.
 type Report struct {
 	// ID is the sender's id of the message. It is never empty.
@@ -39,7 +42,7 @@ type Report struct {
 	// Others are all variables that have no field above, and those of code, extended, time and timestamp that could not be read, verbatim.
 	// In the order of their first arrival.
 	Others []Variable
-	// Anomalies names the variables among code, extended, time and timestamp that could not be read.
+	// Anomalies names the variables among AnomalyFields that could not be read.
 	Anomalies []string
 
 	// sent are the values that make the identity and the summary, as they were sent.

@@ -55,3 +55,12 @@ const (
 	ReasonUnusableKey       = "unusable_key" // the name exists, but none of its records is an RSA key of 1024 to 4096 bits
 	ReasonSignatureMismatch = "signature_mismatch"
 )
+
+// Reasons are all of them, in the same order.
+var Reasons = [...]string{
+	ReasonMissingSignature, ReasonRepeatedSignature, ReasonMalformedSignature, ReasonMissingParameter, ReasonRepeatedParameter,
+	ReasonForbiddenParameter, ReasonUnsupportedAlgorithm, ReasonForeignKey, ReasonUncoveredHeader, ReasonMissingHeader, ReasonRepeatedHeader,
+	ReasonEmptyHeader, ReasonMalformedHeader, ReasonMalformedTarget, ReasonUnknownAccount, ReasonUnknownHost, ReasonMalformedDate, ReasonOld,
+	ReasonFuture, ReasonMalformedDigest, ReasonRepeatedDigest, ReasonUnsupportedDigest, ReasonDigestMismatch, ReasonNoKey, ReasonRevokedKey,
+	ReasonUnusableKey, ReasonSignatureMismatch,
+}

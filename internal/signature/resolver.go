@@ -48,6 +48,9 @@ const (
 	LookupLimited  = "limited" // it was not made, because there were too many for unknown names
 )
 
+// Lookups are all of them.
+var Lookups = [...]string{LookupFound, LookupAbsent, LookupRevoked, LookupUnusable, LookupTimeout, LookupFailed, LookupLimited}
+
 // A lookup is made twice if there is no answer to the first, which may have been lost.
 const (
 	attempts       = 2

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	"go.uber.org/zap"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
@@ -165,12 +167,15 @@ func (x *exchange) Unwrap() http.ResponseWriter {
 	return x.ResponseWriter
 }
 
-// answering wraps the whole server, confighttp's own handlers included: whatever they answer is counted, and a panic anywhere is an answer too.
+// answering wraps the whole server, confighttp's own handlers included: whatever they answer is counted and has a span, and a panic anywhere is an
+// answer too.
 func (r *smtpFailureReceiver) answering(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		began := r.now()
 		x := &exchange{ResponseWriter: w}
-		req = req.WithContext(context.WithValue(req.Context(), exchangeKey{}, x))
+		ctx, span := r.tracer.Start(req.Context(), r.spanName)
+		defer span.End()
+		req = req.WithContext(context.WithValue(ctx, exchangeKey{}, x))
 		defer func() {
 			if cause := recover(); cause != nil {
 				r.recovered(x, req, cause)
@@ -183,6 +188,12 @@ func (r *smtpFailureReceiver) answering(next http.Handler) http.Handler {
 				x.status = http.StatusOK
 			}
 			r.telemetry.answered(req.Context(), x.answer, x.status, r.now().Sub(began))
+			if span.IsRecording() {
+				span.SetAttributes(attribute.String(attributeOutcome, x.answer.outcome), attribute.Int(attributeHTTPStatus, x.status))
+				if x.status >= http.StatusInternalServerError {
+					span.SetStatus(codes.Error, x.answer.text)
+				}
+			}
 		}()
 		// Before any check of who asks: the sender's own check of the URL carries neither credentials nor a signature.
 		if !r.serveOwnershipFile(x, req) && r.verified(x, req) {

@@ -22,12 +22,14 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
 const (
@@ -71,6 +73,9 @@ type smtpFailureReceiver struct {
 	resolver       signature.Resolver  // nil for the configured one
 	unverified     chan struct{}       // held while a body is read before it is known who sent it
 	telemetry      *selfTelemetry
+	tracer         trace.Tracer
+	spanName       string
+	status         *status
 	receiveLogs    *receiverhelper.ObsReport
 	receiveMetrics *receiverhelper.ObsReport
 	ownershipFiles map[string]string // by URL path
@@ -129,6 +134,8 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 		decoder:        failure.Decoder{Location: location},
 		privacy:        failure.Privacy{Mode: mode, Key: []byte(config.Recipient.Key)},
 		telemetry:      telemetry,
+		tracer:         metadata.Tracer(settings.TelemetrySettings),
+		spanName:       "receiver/" + settings.ID.String() + "/Request",
 		receiveLogs:    receiveLogs,
 		receiveMetrics: receiveMetrics,
 	}, nil
@@ -175,6 +182,7 @@ func (r *smtpFailureReceiver) Start(ctx context.Context, host component.Host) er
 }
 
 func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) error {
+	r.status = &status{host: host, logger: r.logger}
 	var err error
 	if r.ownershipFiles, err = readOwnershipFiles(r.config); err != nil {
 		return err
@@ -195,6 +203,7 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	if err := r.telemetry.observe(r.ledger, r.counters); err != nil {
 		return err
 	}
+	r.telemetry.begin(r.config, r.counters)
 
 	server, err := r.config.HTTP.ToServer(ctx, host.GetExtensions(), r.settings.TelemetrySettings,
 		http.HandlerFunc(r.handle), confighttp.WithErrorHandler(r.handleServerError))
@@ -238,7 +247,10 @@ func (r *smtpFailureReceiver) newVerifier(config *SignatureConfig) *signature.Ve
 		MaxAge:           config.MaxAge,
 		Resolver:         resolver,
 		Now:              r.now,
-		Observe:          r.telemetry.lookedUp,
+		Observe: func(outcome string) {
+			r.telemetry.lookedUp(outcome)
+			r.status.lookedUp(outcome)
+		},
 	})
 }
 
@@ -261,15 +273,7 @@ func (r *smtpFailureReceiver) openLedger(ctx context.Context, host component.Hos
 		Instance:    instance.Str(),
 		Secret:      secret,
 		Observe:     func(_ int, err error) { r.telemetry.stored(err) },
-		Health: func(err error) {
-			if err != nil {
-				r.logger.Error("The store fails; until it works again, reports are refused with 503", zap.Error(err))
-				componentstatus.ReportStatus(host, componentstatus.NewRecoverableErrorEvent(err))
-				return
-			}
-			r.logger.Info("The store works again")
-			componentstatus.ReportStatus(host, componentstatus.NewEvent(componentstatus.StatusOK))
-		},
+		Health:      func(err error) { r.status.set(partStore, err) },
 	}
 	if r.config.Storage == nil {
 		return ledger.New(options), nil

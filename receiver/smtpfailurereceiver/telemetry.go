@@ -9,7 +9,9 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -56,6 +58,40 @@ func requestAttributes(a *answer, status int) metric.MeasurementOption {
 		attribute.String(attributeOutcome, a.outcome), attribute.Int(attributeHTTPStatus, status)))
 }
 
+// begin sets the counters of all that may happen to zero: of one that appears with its first event, Prometheus' increase() does not see that event.
+func (t *selfTelemetry) begin(config *Config, counters *counters) {
+	ctx := context.Background()
+	for _, a := range answers {
+		if a.status != 0 {
+			t.builder.SMTPFailureRequests.Add(ctx, 0, t.requests[a])
+		}
+	}
+	t.received(ctx, 0)
+	t.builder.SMTPFailureDuplicates.Add(ctx, 0)
+	for _, field := range failure.AnomalyFields {
+		t.builder.SMTPFailureAnomalies.Add(ctx, 0, withField(field))
+	}
+	for i := range counters.metrics {
+		t.builder.SMTPFailureOverflows.Add(ctx, 0, withMetric(counters.metrics[i].name))
+	}
+	if len(counters.metrics) > 0 {
+		t.builder.SMTPFailureFlushes.Add(ctx, 0, withOutcome(outcomeAccepted))
+		t.builder.SMTPFailureFlushes.Add(ctx, 0, withOutcome(outcomeRefused))
+	}
+	if config.Storage != nil {
+		t.builder.SMTPFailureStoreWrites.Add(ctx, 0, withOutcome(outcomeOK))
+		t.builder.SMTPFailureStoreWrites.Add(ctx, 0, withOutcome(outcomeFailed))
+	}
+	if config.Signature.HasValue() {
+		for _, reason := range signature.Reasons {
+			t.builder.SMTPFailureRefusals.Add(ctx, 0, withReason(reason))
+		}
+		for _, outcome := range signature.Lookups {
+			t.builder.SMTPFailureKeyLookups.Add(ctx, 0, withOutcome(outcome))
+		}
+	}
+}
+
 func (t *selfTelemetry) answered(ctx context.Context, a *answer, status int, took time.Duration) {
 	request := t.requests[a]
 	if status != a.status {
@@ -70,15 +106,15 @@ func (t *selfTelemetry) received(ctx context.Context, bytes int64) {
 }
 
 func (t *selfTelemetry) anomaly(ctx context.Context, field string) {
-	t.builder.SMTPFailureAnomalies.Add(ctx, 1, metric.WithAttributes(attribute.String(attributeField, field)))
+	t.builder.SMTPFailureAnomalies.Add(ctx, 1, withField(field))
 }
 
 func (t *selfTelemetry) refused(ctx context.Context, reason string) {
-	t.builder.SMTPFailureRefusals.Add(ctx, 1, metric.WithAttributes(attribute.String(attributeReasonOfRefusal, reason)))
+	t.builder.SMTPFailureRefusals.Add(ctx, 1, withReason(reason))
 }
 
 func (t *selfTelemetry) lookedUp(outcome string) {
-	t.builder.SMTPFailureKeyLookups.Add(context.Background(), 1, metric.WithAttributes(attribute.String(attributeOutcome, outcome)))
+	t.builder.SMTPFailureKeyLookups.Add(context.Background(), 1, withOutcome(outcome))
 }
 
 func (t *selfTelemetry) duplicate(ctx context.Context) {
@@ -86,18 +122,18 @@ func (t *selfTelemetry) duplicate(ctx context.Context) {
 }
 
 func (t *selfTelemetry) flushed(ctx context.Context, err error) {
-	t.builder.SMTPFailureFlushes.Add(ctx, 1, withOutcome(err, outcomeAccepted, outcomeRefused))
+	t.builder.SMTPFailureFlushes.Add(ctx, 1, withOutcome(either(err, outcomeAccepted, outcomeRefused)))
 }
 
 func (t *selfTelemetry) stored(err error) {
-	t.builder.SMTPFailureStoreWrites.Add(context.Background(), 1, withOutcome(err, outcomeOK, outcomeFailed))
+	t.builder.SMTPFailureStoreWrites.Add(context.Background(), 1, withOutcome(either(err, outcomeOK, outcomeFailed)))
 }
 
-func withOutcome(err error, good, bad string) metric.MeasurementOption {
+func either(err error, good, bad string) string {
 	if err != nil {
-		good = bad
+		return bad
 	}
-	return metric.WithAttributes(attribute.String(attributeOutcome, good))
+	return good
 }
 
 func (t *selfTelemetry) overflowed(ctx context.Context, c *counters, over ledger.Overflows) {
@@ -130,4 +166,16 @@ func (t *selfTelemetry) observe(l *ledger.Ledger[labels], c *counters) error {
 
 func withMetric(name string) metric.MeasurementOption {
 	return metric.WithAttributes(attribute.String(attributeMetric, name))
+}
+
+func withOutcome(outcome string) metric.MeasurementOption {
+	return metric.WithAttributes(attribute.String(attributeOutcome, outcome))
+}
+
+func withReason(reason string) metric.MeasurementOption {
+	return metric.WithAttributes(attribute.String(attributeReasonOfRefusal, reason))
+}
+
+func withField(field string) metric.MeasurementOption {
+	return metric.WithAttributes(attribute.String(attributeField, field))
 }

@@ -2,14 +2,18 @@ package smtpfailurereceiver
 
 import (
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
 
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadatatest"
 )
 
@@ -47,4 +51,47 @@ func TestEveryRequestIsTimedAndCountedOnce(t *testing.T) {
 	}
 	metadatatest.AssertEqualSMTPFailureReceivedBytes(t, run.telemetry, dataPoints(24), ignoreTime...)
 	metadatatest.AssertEqualSMTPFailureSeries(t, run.telemetry, seriesPoints(map[string]int64{failuresMetric: 1, byTagMetric: 0}), ignoreTime...)
+}
+
+// Prometheus' increase() sees the first event of a kind only if there was a zero before.
+func TestCountersBeginAtZero(t *testing.T) {
+	for _, tc := range []struct {
+		name, yaml string
+		stored     bool
+		want       map[string]int // series by counter
+	}{
+		{"plain", "", false, map[string]int{"requests": len(answers) - 1, "anomalies": 4, "duplicates": 1, "received_bytes": 1, "overflows": 2, "flushes": 2, "evictions": 1}},
+		{"signed and stored", "signature: {accounts: [environment-1234]}", true, map[string]int{
+			"requests": len(answers) - 1, "anomalies": 4, "duplicates": 1, "received_bytes": 1, "overflows": 2, "flushes": 2, "evictions": 1,
+			"store_writes": 2, "refusals": len(signature.Reasons), "key_lookups": len(signature.Lookups),
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			config, host := configOf(t, tc.yaml), componenttest.NewNopHost()
+			config.Aggregation.Interval = time.Hour
+			if tc.stored {
+				config.Storage, host = &storageID, newStorageHost(t, t.TempDir())
+			}
+			run := startRunOn(t, host, config, asItIs)
+			var collected metricdata.ResourceMetrics
+			require.NoError(t, run.telemetry.Reader.Collect(t.Context(), &collected))
+			got := map[string]int{}
+			for _, scope := range collected.ScopeMetrics {
+				for _, m := range scope.Metrics {
+					name, own := strings.CutPrefix(m.Name, "otelcol_smtp_failure_")
+					sum, ok := m.Data.(metricdata.Sum[int64])
+					if !own || !ok {
+						continue
+					}
+					got[name] = len(sum.DataPoints)
+					for _, point := range sum.DataPoints {
+						if name != "store_writes" {
+							assert.Zero(t, point.Value, name)
+						}
+					}
+				}
+			}
+			assert.Equal(t, tc.want, got)
+		})
+	}
 }
