@@ -7,7 +7,9 @@ BINARY := bin/$(NAME)
 TOOLS := builder golangci-lint mdatagen
 # The servers of other projects that the tests run.
 SERVERS := prometheus promtool loki
-MODULES := . internal/tools test/e2e test/servers/prometheus
+# Those with code of ours.
+CODE := . test/bench test/compose test/e2e test/mutation test/pictures
+MODULES := $(CODE) internal/tools test/servers/prometheus
 SOURCES := $(shell find receiver internal -path internal/tools -prune -o -name '*.go' ! -name '*_test.go' -print)
 
 # Packagers that build outside of a git checkout say which release they build.
@@ -40,10 +42,25 @@ test: ## Run the tests, with the race detector where there is a C compiler, and 
 e2e: build $(SERVERS:%=.tools/%) ## Run the tests of the built distribution, with a real Prometheus, Loki and Kafka
 	cd test/e2e && go test -count=1 -timeout 30m -skip '^(TestDay|TestFaults)$$' ./...
 	cd test/e2e && go test -count=1 -timeout 10m -v -run '^TestDay$$' .
+	cd test/compose && go test -count=1 ./...
+	cd test/pictures && go test -count=1 ./...
+
+.PHONY: rules
+rules: .tools/promtool ## Check the rules and alerts, and run their tests
+	.tools/promtool check rules examples/prometheus/rules.yaml examples/prometheus/alerts.yaml
+	.tools/promtool test rules examples/prometheus/tests/*.yaml
 
 .PHONY: faults
 faults: build ## Kill it and fail its sink again and again; LONG=1 for longer, SEED=n to repeat
 	cd test/e2e && go test -count=1 -v -timeout 60m -run '^TestFaults$$' . $(if $(LONG),-faults.long) $(if $(SEED),-faults.seed=$(SEED))
+
+.PHONY: pictures
+pictures: build .tools/prometheus .tools/loki ## Draw the pictures in docs/images anew, from a day played in eight minutes
+	cd test/pictures && go run .
+
+.PHONY: compat
+compat: .tools/builder ## Build and test the receiver with the oldest and the newest collector, and print the matrix
+	@scripts/compat.sh
 
 .PHONY: bench
 bench: ## Run the benchmarks
@@ -64,7 +81,7 @@ lint: .tools/golangci-lint ## Check formatting, go.mod files, vet and linters
 	@for module in $(MODULES); do \
 		(cd $$module && echo "go.mod of $$module" && go mod tidy -diff && go mod verify) || exit 1; \
 	done
-	@for module in . test/e2e; do \
+	@for module in $(CODE); do \
 		(cd $$module && echo "Go code of $$module" && go vet ./... && $(CURDIR)/.tools/golangci-lint run ./...) || exit 1; \
 	done
 
@@ -84,7 +101,7 @@ generate-check: .tools/mdatagen .tools/golangci-lint ## Check that what is gener
 	@MAKE='$(MAKE)' scripts/generate-check.sh
 
 .PHONY: check
-check: lint generate-check test build e2e faults ## Everything that CI runs
+check: lint generate-check test build rules e2e faults ## Everything that CI runs
 
 .PHONY: clean
 clean: ## Remove all that was built
