@@ -21,10 +21,9 @@ const dashboardFile = root + "/examples/grafana/dashboard.json"
 
 // emptyPanels are those that rightly have nothing to show of the day. With data, they are to be taken off the list.
 var emptyPanels = map[string]string{
-	"Counted past the limit":  "the day has far fewer kinds than aggregation.cardinality_limit",
-	"Failures past the limit": "the day has far fewer kinds than aggregation.cardinality_limit",
-	"Refusals by reason":      "no signature is configured, so none is refused",
-	"Key lookups by outcome":  "no signature is configured, so no key is looked up",
+	"Counted past the limit": "the day has far fewer kinds than aggregation.cardinality_limit",
+	"Refusals by reason":     "no signature is configured, so none is refused",
+	"Key lookups by outcome": "no signature is configured, so no key is looked up",
 }
 
 // perhapsEmptyPanels may have something to show of the day or not.
