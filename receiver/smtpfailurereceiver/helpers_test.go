@@ -99,7 +99,7 @@ func (r *run) count(t *testing.T, name string) string {
 }
 
 func requests(outcome string, status int) string {
-	return fmt.Sprintf("otelcol_smtp_failure_requests{http.response.status_code=%d,outcome=%s}", status, outcome)
+	return fmt.Sprintf("otelcol_smtp_failure_requests{http.response.status_code=%d,outcome=%s,receiver=smtp_failure}", status, outcome)
 }
 
 const (

@@ -104,7 +104,7 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 	}
 	// The mode was checked when the configuration was.
 	mode, _ := failure.ParseMode(config.Recipient.Mode)
-	telemetry, err := newSelfTelemetry(settings.TelemetrySettings)
+	telemetry, err := newSelfTelemetry(settings.ID, settings.TelemetrySettings)
 	if err != nil {
 		return nil, err
 	}

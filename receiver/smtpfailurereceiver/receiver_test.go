@@ -111,7 +111,7 @@ func TestMetricsPipelinesThatRefuseCostNothing(t *testing.T) {
 			require.Equal(t, http.StatusOK, run.post(t, "id=last&code=550").status)
 			require.NoError(t, run.receiver.Shutdown(t.Context()))
 			assert.Equal(t, map[string]int64{failuresMetric: 4, byTagMetric: 3}, totals(sink))
-			assert.Equal(t, "3", run.count(t, "otelcol_smtp_failure_flushes{outcome=refused}"))
+			assert.Equal(t, "3", run.count(t, "otelcol_smtp_failure_flushes{outcome=refused,receiver=smtp_failure}"))
 		})
 	}
 }

@@ -22,6 +22,7 @@ const (
 	attributeField           = "field"
 	attributeMetric          = "metric"
 	attributeReasonOfRefusal = "reason"
+	attributeReceiver        = "receiver"
 
 	outcomeAccepted = "accepted"
 	outcomeRefused  = "refused"
@@ -32,30 +33,56 @@ const (
 // selfTelemetry is what the receiver says of itself. It never holds a payload or an address.
 type selfTelemetry struct {
 	builder *metadata.TelemetryBuilder
+	// receiver tells one receiver from another: all in a collector share the instruments.
+	receiver attribute.KeyValue
+	// alone is for what has no other attribute.
+	alone metric.MeasurementOption
 	// answered by status and by outcome, made once because they are needed for each request.
 	requests, durations map[*answer]metric.MeasurementOption
 }
 
-func newSelfTelemetry(settings component.TelemetrySettings) (*selfTelemetry, error) {
+func newSelfTelemetry(id component.ID, settings component.TelemetrySettings) (*selfTelemetry, error) {
 	builder, err := metadata.NewTelemetryBuilder(settings)
 	if err != nil {
 		return nil, err
 	}
 	t := &selfTelemetry{
 		builder:   builder,
+		receiver:  attribute.String(attributeReceiver, id.String()),
 		requests:  make(map[*answer]metric.MeasurementOption, len(answers)),
 		durations: make(map[*answer]metric.MeasurementOption, len(answers)),
 	}
+	t.alone = t.with()
 	for _, a := range answers {
-		t.requests[a] = requestAttributes(a, a.status)
-		t.durations[a] = metric.WithAttributeSet(attribute.NewSet(attribute.String(attributeOutcome, a.outcome)))
+		t.requests[a] = t.withAnswer(a, a.status)
+		t.durations[a] = t.withOutcome(a.outcome)
 	}
 	return t, nil
 }
 
-func requestAttributes(a *answer, status int) metric.MeasurementOption {
-	return metric.WithAttributeSet(attribute.NewSet(
-		attribute.String(attributeOutcome, a.outcome), attribute.Int(attributeHTTPStatus, status)))
+// with returns the attributes of a measurement, beside the receiver.
+func (t *selfTelemetry) with(attributes ...attribute.KeyValue) metric.MeasurementOption {
+	return metric.WithAttributeSet(attribute.NewSet(append(attributes, t.receiver)...))
+}
+
+func (t *selfTelemetry) withAnswer(a *answer, status int) metric.MeasurementOption {
+	return t.with(attribute.String(attributeOutcome, a.outcome), attribute.Int(attributeHTTPStatus, status))
+}
+
+func (t *selfTelemetry) withOutcome(outcome string) metric.MeasurementOption {
+	return t.with(attribute.String(attributeOutcome, outcome))
+}
+
+func (t *selfTelemetry) withReason(reason string) metric.MeasurementOption {
+	return t.with(attribute.String(attributeReasonOfRefusal, reason))
+}
+
+func (t *selfTelemetry) withField(field string) metric.MeasurementOption {
+	return t.with(attribute.String(attributeField, field))
+}
+
+func (t *selfTelemetry) withMetric(name string) metric.MeasurementOption {
+	return t.with(attribute.String(attributeMetric, name))
 }
 
 // begin sets the counters of all that may happen to zero: of one that appears with its first event, Prometheus' increase() does not see that event.
@@ -67,27 +94,27 @@ func (t *selfTelemetry) begin(config *Config, counters *counters) {
 		}
 	}
 	t.received(ctx, 0)
-	t.builder.SMTPFailureDuplicates.Add(ctx, 0)
+	t.builder.SMTPFailureDuplicates.Add(ctx, 0, t.alone)
 	for _, field := range failure.AnomalyFields {
-		t.builder.SMTPFailureAnomalies.Add(ctx, 0, withField(field))
+		t.builder.SMTPFailureAnomalies.Add(ctx, 0, t.withField(field))
 	}
 	for i := range counters.metrics {
-		t.builder.SMTPFailureOverflows.Add(ctx, 0, withMetric(counters.metrics[i].name))
+		t.builder.SMTPFailureOverflows.Add(ctx, 0, t.withMetric(counters.metrics[i].name))
 	}
 	if len(counters.metrics) > 0 {
-		t.builder.SMTPFailureFlushes.Add(ctx, 0, withOutcome(outcomeAccepted))
-		t.builder.SMTPFailureFlushes.Add(ctx, 0, withOutcome(outcomeRefused))
+		t.builder.SMTPFailureFlushes.Add(ctx, 0, t.withOutcome(outcomeAccepted))
+		t.builder.SMTPFailureFlushes.Add(ctx, 0, t.withOutcome(outcomeRefused))
 	}
 	if config.Storage != nil {
-		t.builder.SMTPFailureStoreWrites.Add(ctx, 0, withOutcome(outcomeOK))
-		t.builder.SMTPFailureStoreWrites.Add(ctx, 0, withOutcome(outcomeFailed))
+		t.builder.SMTPFailureStoreWrites.Add(ctx, 0, t.withOutcome(outcomeOK))
+		t.builder.SMTPFailureStoreWrites.Add(ctx, 0, t.withOutcome(outcomeFailed))
 	}
 	if config.Signature.HasValue() {
 		for _, reason := range signature.Reasons {
-			t.builder.SMTPFailureRefusals.Add(ctx, 0, withReason(reason))
+			t.builder.SMTPFailureRefusals.Add(ctx, 0, t.withReason(reason))
 		}
 		for _, outcome := range signature.Lookups {
-			t.builder.SMTPFailureKeyLookups.Add(ctx, 0, withOutcome(outcome))
+			t.builder.SMTPFailureKeyLookups.Add(ctx, 0, t.withOutcome(outcome))
 		}
 	}
 }
@@ -95,38 +122,38 @@ func (t *selfTelemetry) begin(config *Config, counters *counters) {
 func (t *selfTelemetry) answered(ctx context.Context, a *answer, status int, took time.Duration) {
 	request := t.requests[a]
 	if status != a.status {
-		request = requestAttributes(a, status)
+		request = t.withAnswer(a, status)
 	}
 	t.builder.SMTPFailureRequests.Add(ctx, 1, request)
 	t.builder.SMTPFailureRequestDuration.Record(ctx, took.Seconds(), t.durations[a])
 }
 
 func (t *selfTelemetry) received(ctx context.Context, bytes int64) {
-	t.builder.SMTPFailureReceivedBytes.Add(ctx, bytes)
+	t.builder.SMTPFailureReceivedBytes.Add(ctx, bytes, t.alone)
 }
 
 func (t *selfTelemetry) anomaly(ctx context.Context, field string) {
-	t.builder.SMTPFailureAnomalies.Add(ctx, 1, withField(field))
+	t.builder.SMTPFailureAnomalies.Add(ctx, 1, t.withField(field))
 }
 
 func (t *selfTelemetry) refused(ctx context.Context, reason string) {
-	t.builder.SMTPFailureRefusals.Add(ctx, 1, withReason(reason))
+	t.builder.SMTPFailureRefusals.Add(ctx, 1, t.withReason(reason))
 }
 
 func (t *selfTelemetry) lookedUp(outcome string) {
-	t.builder.SMTPFailureKeyLookups.Add(context.Background(), 1, withOutcome(outcome))
+	t.builder.SMTPFailureKeyLookups.Add(context.Background(), 1, t.withOutcome(outcome))
 }
 
 func (t *selfTelemetry) duplicate(ctx context.Context) {
-	t.builder.SMTPFailureDuplicates.Add(ctx, 1)
+	t.builder.SMTPFailureDuplicates.Add(ctx, 1, t.alone)
 }
 
 func (t *selfTelemetry) flushed(ctx context.Context, err error) {
-	t.builder.SMTPFailureFlushes.Add(ctx, 1, withOutcome(either(err, outcomeAccepted, outcomeRefused)))
+	t.builder.SMTPFailureFlushes.Add(ctx, 1, t.withOutcome(either(err, outcomeAccepted, outcomeRefused)))
 }
 
 func (t *selfTelemetry) stored(err error) {
-	t.builder.SMTPFailureStoreWrites.Add(context.Background(), 1, withOutcome(either(err, outcomeOK, outcomeFailed)))
+	t.builder.SMTPFailureStoreWrites.Add(context.Background(), 1, t.withOutcome(either(err, outcomeOK, outcomeFailed)))
 }
 
 func either(err error, good, bad string) string {
@@ -139,7 +166,7 @@ func either(err error, good, bad string) string {
 func (t *selfTelemetry) overflowed(ctx context.Context, c *counters, over ledger.Overflows) {
 	for i, n := range over {
 		if n > 0 {
-			t.builder.SMTPFailureOverflows.Add(ctx, int64(n), withMetric(c.metrics[i].name))
+			t.builder.SMTPFailureOverflows.Add(ctx, int64(n), t.withMetric(c.metrics[i].name))
 		}
 	}
 }
@@ -149,33 +176,17 @@ func (t *selfTelemetry) observe(l *ledger.Ledger[labels], c *counters) error {
 	return errors.Join(
 		t.builder.RegisterSMTPFailureSeriesCallback(func(_ context.Context, o metric.Int64Observer) error {
 			for _, m := range c.metrics {
-				o.Observe(int64(m.sums.Len()), withMetric(m.name))
+				o.Observe(int64(m.sums.Len()), t.withMetric(m.name))
 			}
 			return nil
 		}),
 		t.builder.RegisterSMTPFailureRememberedCallback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(int64(l.Remembered()))
+			o.Observe(int64(l.Remembered()), t.alone)
 			return nil
 		}),
 		t.builder.RegisterSMTPFailureEvictionsCallback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(l.EvictedEarly())
+			o.Observe(l.EvictedEarly(), t.alone)
 			return nil
 		}),
 	)
-}
-
-func withMetric(name string) metric.MeasurementOption {
-	return metric.WithAttributes(attribute.String(attributeMetric, name))
-}
-
-func withOutcome(outcome string) metric.MeasurementOption {
-	return metric.WithAttributes(attribute.String(attributeOutcome, outcome))
-}
-
-func withReason(reason string) metric.MeasurementOption {
-	return metric.WithAttributes(attribute.String(attributeReasonOfRefusal, reason))
-}
-
-func withField(field string) metric.MeasurementOption {
-	return metric.WithAttributes(attribute.String(attributeField, field))
 }

@@ -1,6 +1,8 @@
 package smtpfailurereceiver
 
 import (
+	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -8,26 +10,32 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadatatest"
 )
+
+var ofTheReceiver = attribute.String(attributeReceiver, "smtp_failure")
 
 var ignoreTime = []metricdatatest.Option{metricdatatest.IgnoreTimestamp(), metricdatatest.IgnoreExemplars()}
 
 func dataPoints(value int64) []metricdata.DataPoint[int64] {
-	return []metricdata.DataPoint[int64]{{Value: value}}
+	return []metricdata.DataPoint[int64]{{Attributes: attribute.NewSet(ofTheReceiver), Value: value}}
 }
 
 func seriesPoints(byMetric map[string]int64) []metricdata.DataPoint[int64] {
 	var points []metricdata.DataPoint[int64]
 	for metric, value := range byMetric {
 		points = append(points, metricdata.DataPoint[int64]{
-			Attributes: attribute.NewSet(attribute.String(attributeMetric, metric)), Value: value,
+			Attributes: attribute.NewSet(attribute.String(attributeMetric, metric), ofTheReceiver), Value: value,
 		})
 	}
 	return points
@@ -94,4 +102,28 @@ func TestCountersBeginAtZero(t *testing.T) {
 			assert.Equal(t, tc.want, got)
 		})
 	}
+}
+
+// All receivers in a collector share its instruments, so each has to say which it is.
+func TestReceiversAreToldApart(t *testing.T) {
+	telemetry := componenttest.NewTelemetry()
+	t.Cleanup(func() { require.NoError(t, telemetry.Shutdown(context.WithoutCancel(t.Context()))) })
+	want := []metricdata.DataPoint[int64]{}
+	for i, name := range []string{"orders", "news"} {
+		settings := receiver.Settings{ID: component.NewIDWithName(metadata.Type, name), TelemetrySettings: telemetry.NewTelemetrySettings()}
+		config := defaultConfig()
+		config.HTTP.NetAddr.Endpoint = "localhost:0"
+		logs, err := NewFactory().CreateLogs(t.Context(), settings, config, new(consumertest.LogsSink))
+		require.NoError(t, err)
+		require.NoError(t, logs.Start(t.Context(), componenttest.NewNopHost()))
+		t.Cleanup(func() { require.NoError(t, logs.Shutdown(context.WithoutCancel(t.Context()))) })
+		r := &run{receiver: logs.(*smtpFailureReceiver)}
+		for n := range i + 1 {
+			r.post(t, fmt.Sprintf("id=%d", n))
+		}
+		want = append(want, metricdata.DataPoint[int64]{
+			Attributes: attribute.NewSet(attribute.String(attributeReceiver, "smtp_failure/"+name)), Value: int64(i + 1),
+		})
+	}
+	metadatatest.AssertEqualSMTPFailureRemembered(t, telemetry, want, ignoreTime...)
 }
