@@ -5,11 +5,12 @@
 NAME := otelcol-smtpfailure
 BINARY := bin/$(NAME)
 TOOLS := builder golangci-lint mdatagen
+RELEASE_TOOLS := release govulncheck
 # The servers of other projects that the tests run.
 SERVERS := prometheus promtool loki
 # Those with code of ours.
-CODE := . test/bench test/compose test/e2e test/mutation test/pictures
-MODULES := $(CODE) internal/tools test/servers/prometheus
+CODE := . packaging/release test/bench test/compose test/e2e test/mutation test/pictures
+MODULES := $(CODE) internal/tools test/bench/stock test/servers/prometheus
 SOURCES := $(shell find receiver internal -path internal/tools -prune -o -name '*.go' ! -name '*_test.go' -print)
 
 # Packagers that build outside of a git checkout say which release they build.
@@ -37,13 +38,15 @@ run: build ## Build, then start the collector with the quickstart configuration
 .PHONY: test
 test: ## Run the tests, with the race detector where there is a C compiler, and print the coverage
 	@scripts/test.sh
+	@# -count=1: they read files of other modules, of which the test cache knows nothing.
+	@for module in packaging/release test/bench test/compose test/mutation test/pictures; do \
+		(cd $$module && go test -count=1 ./...) || exit 1; \
+	done
 
 .PHONY: e2e
 e2e: build $(SERVERS:%=.tools/%) ## Run the tests of the built distribution, with a real Prometheus, Loki and Kafka
 	cd test/e2e && go test -count=1 -timeout 30m -skip '^(TestDay|TestFaults)$$' ./...
 	cd test/e2e && go test -count=1 -timeout 10m -v -run '^TestDay$$' .
-	cd test/compose && go test -count=1 ./...
-	cd test/pictures && go test -count=1 ./...
 
 .PHONY: rules
 rules: .tools/promtool ## Check the rules and alerts, and run their tests
@@ -63,8 +66,13 @@ compat: .tools/builder ## Build and test the receiver with the oldest and the ne
 	@scripts/compat.sh
 
 .PHONY: bench
-bench: ## Run the benchmarks
+bench: build ## Run the benchmarks, and compare whole processes: a bare server, this receiver, the stock pipeline
 	go test -run '^$$' -bench . -benchmem ./...
+	cd test/bench && go run .
+
+.PHONY: mutate
+mutate: ## Break the code in every way that the tool knows, and see which breaks the tests notice
+	cd test/mutation && go run . -C ../.. -second ./receiver/smtpfailurereceiver -second-run '^TestCases$$' ./internal/failure ./internal/ledger ./internal/counter ./internal/signature
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (10s)
@@ -100,21 +108,39 @@ generate: .tools/mdatagen .tools/golangci-lint ## Make code and documentation.md
 generate-check: .tools/mdatagen .tools/golangci-lint ## Check that what is generated is up to date
 	@MAKE='$(MAKE)' scripts/generate-check.sh
 
+.PHONY: cross
+cross: build/generated .tools/release ## Make what a release consists of in dist/; PLATFORMS="linux/arm64 …" for some, AGAIN=1 to compile twice
+	@PLATFORMS='$(PLATFORMS)' AGAIN='$(AGAIN)' scripts/cross.sh
+
+.PHONY: licenses
+licenses: build/generated .tools/release ## List the licences of all dependencies in docs/licenses.md
+	@.tools/release licenses . docs/licenses.md
+
+.PHONY: licenses-check
+licenses-check: build/generated .tools/release ## Check that list, and that every licence is one of those allowed
+	@.tools/release licenses -check . docs/licenses.md
+
+.PHONY: vuln
+vuln: build/generated .tools/govulncheck ## Look for known vulnerabilities; VULNDB=file:///DIRECTORY without a network
+	@VULNDB='$(VULNDB)' scripts/vuln.sh
+
 .PHONY: check
-check: lint generate-check test build rules e2e faults ## Everything that CI runs
+check: lint generate-check licenses-check test build rules e2e faults ## Everything that CI runs
 
 .PHONY: clean
 clean: ## Remove all that was built
-	rm -rf .tools bin build coverage.out
+	rm -rf .tools bin build dist coverage.out
 
-$(BINARY): builder-config.yaml go.mod go.sum build/version .tools/builder $(SOURCES)
+$(BINARY): build/generated scripts/compile.sh $(SOURCES)
 	@echo "Building $@ $$(cat build/version). The first build compiles the whole collector and takes minutes, later ones seconds."
-	@# ocb takes what its manifest says from the environment too.
-	@env dist.version="$$(cat build/version)" .tools/builder --config builder-config.yaml --skip-compilation --skip-strict-versioning=false
-	@# Compiled here and not by ocb, which is silent until it is done. What Go knows of the checkout is left
-	@# out for the same bytes everywhere; the version names the commit.
-	@cd build && CGO_ENABLED=0 go build $$([ ! -t 2 ] || echo -v) -trimpath -buildvcs=false -ldflags '-s -w' -o ../$@ .
+	@# Not by ocb, which is silent until it is done.
+	@scripts/compile.sh $@
 	@echo "Built $@ $$(cat build/version)."
+
+# The sources of the distribution, which ocb makes in build/. It takes what its manifest says from the environment too.
+build/generated: builder-config.yaml go.mod go.sum build/version .tools/builder
+	@env dist.version="$$(cat build/version)" .tools/builder --config builder-config.yaml --skip-compilation --skip-strict-versioning=false
+	@touch $@
 
 # Written only when it differs, so that the binary is linked again only when its version changes.
 build/version: FORCE
@@ -125,18 +151,24 @@ build/version: FORCE
 .tools/mdatagen: PACKAGE := go.opentelemetry.io/collector/cmd/mdatagen
 .tools/golangci-lint: PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
+.tools/release: PACKAGE := .
+.tools/govulncheck: PACKAGE := golang.org/x/vuln/cmd/govulncheck
+
 .tools/prometheus: PACKAGE := github.com/prometheus/prometheus/cmd/prometheus
 .tools/promtool: PACKAGE := github.com/prometheus/prometheus/cmd/promtool
 .tools/loki: PACKAGE := github.com/grafana/loki/v3/cmd/loki
 
 $(TOOLS:%=.tools/%): MODULE := internal/tools
 $(TOOLS:%=.tools/%): internal/tools/go.mod internal/tools/go.sum
+$(RELEASE_TOOLS:%=.tools/%): MODULE := packaging/release
+$(RELEASE_TOOLS:%=.tools/%): packaging/release/go.mod packaging/release/go.sum
+.tools/release: $(filter-out %_test.go,$(wildcard packaging/release/*.go))
 .tools/prometheus .tools/promtool: MODULE := test/servers/prometheus
 .tools/prometheus .tools/promtool: test/servers/prometheus/go.mod test/servers/prometheus/go.sum
 .tools/loki: MODULE := test/servers/loki
 .tools/loki: test/servers/loki/go.mod test/servers/loki/go.sum
 
-$(TOOLS:%=.tools/%) $(SERVERS:%=.tools/%):
+$(TOOLS:%=.tools/%) $(RELEASE_TOOLS:%=.tools/%) $(SERVERS:%=.tools/%):
 	@echo "Building $@; the first time takes some minutes."
 	@cd $(MODULE) && CGO_ENABLED=0 go build -trimpath -o $(CURDIR)/$@ $(PACKAGE)
 	@touch $@
