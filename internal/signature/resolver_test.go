@@ -56,14 +56,27 @@ func isTCP(w dns.ResponseWriter) bool {
 	return ok
 }
 
+// listenOnOnePort returns a port that is free for both UDP and TCP. One that is free for the one may be taken for the other.
+func listenOnOnePort(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for range 100 {
+		packets, err := net.ListenPacket("udp", "127.0.0.1:0") //nolint:noctx // It listens on loopback.
+		require.NoError(t, err)
+		listener, err := net.Listen("tcp", packets.LocalAddr().String()) //nolint:noctx // It listens on loopback.
+		if err == nil {
+			return packets, listener
+		}
+		require.NoError(t, packets.Close())
+	}
+	t.Fatal("there is no port that is free for both")
+	return nil, nil
+}
+
 func startDNS(t *testing.T) *dnsServer {
 	t.Helper()
 	s := &dnsServer{}
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0") //nolint:noctx // It listens on loopback.
-	require.NoError(t, err)
+	packets, listener := listenOnOnePort(t)
 	s.address = packets.LocalAddr().String()
-	listener, err := net.Listen("tcp", s.address) //nolint:noctx // It listens on loopback.
-	require.NoError(t, err)
 	for _, server := range []*dns.Server{{PacketConn: packets, Handler: s}, {Listener: listener, Handler: s}} {
 		var wg sync.WaitGroup
 		started := make(chan struct{})

@@ -1,0 +1,296 @@
+package smtpfailurereceiver
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/confmap"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/receiver"
+	"go.opentelemetry.io/collector/receiver/receivertest"
+	"go.opentelemetry.io/otel/attribute"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/exemplar"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
+)
+
+// FuzzHTTP sends whole requests to the server's handlers, as net/http reads them from a socket, to a receiver that lets everyone in and to one that
+// asks for a signature. Whatever comes, there is one answer that is counted once; and only what was answered with success is handed on or counted.
+func FuzzHTTP(f *testing.F) {
+	requests, err := filepath.Glob("../../testdata/cases/*/request.http")
+	require.NoError(f, err)
+	require.NotEmpty(f, requests)
+	for _, name := range requests {
+		request, err := os.ReadFile(name)
+		require.NoError(f, err)
+		if len(request) < 4096 {
+			f.Add(request)
+		}
+	}
+	var v signatureVectors
+	content, err := os.ReadFile("../../testdata/vectors/signature.json")
+	require.NoError(f, err)
+	require.NoError(f, json.Unmarshal(content, &v))
+	for _, vector := range v.Vectors {
+		var request bytes.Buffer
+		fmt.Fprintf(&request, "%s %s HTTP/1.1\r\n", vector.Method, vector.Target)
+		for _, name := range slices.Sorted(maps.Keys(vector.Headers)) {
+			fmt.Fprintf(&request, "%s: %s\r\n", name, vector.Headers[name])
+		}
+		fmt.Fprintf(&request, "content-length: %d\r\n\r\n%s", len(vector.Body), vector.Body)
+		f.Add(request.Bytes())
+	}
+	date, err := http.ParseTime(v.Date)
+	require.NoError(f, err)
+	start := func(config *Config) *fuzzed {
+		config.HTTP.NetAddr.Endpoint = "localhost:0"
+		config.Aggregation.Interval = time.Hour
+		config.Deduplication.MaxEntries = 100
+		r, err := startFuzzed(f.Context(), config, func(r *smtpFailureReceiver) {
+			r.now = func() time.Time { return date }
+			r.resolver = records{v.KeyID: v.Record}
+		})
+		require.NoError(f, err)
+		f.Cleanup(func() { require.NoError(f, r.Shutdown(context.WithoutCancel(f.Context()))) })
+		return r
+	}
+	open, signed := start(defaultConfig()), start(signedConfig("environment-1234", "account-1234"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		for _, r := range []*fuzzed{open, signed} {
+			request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(raw)))
+			if err != nil {
+				return
+			}
+			r.checkExchange(t, raw, request)
+		}
+	})
+}
+
+// fuzzed is a receiver that takes millions of requests, of which nothing is kept but how many ended in which way.
+type fuzzed struct {
+	*smtpFailureReceiver
+	sink   *consumertest.LogsSink
+	reader *sdkmetric.ManualReader
+	counts map[string]int64
+}
+
+func startFuzzed(ctx context.Context, config *Config, prepare func(*smtpFailureReceiver)) (*fuzzed, error) {
+	f := &fuzzed{sink: new(consumertest.LogsSink), reader: sdkmetric.NewManualReader()}
+	settings := receiver.Settings{ID: component.NewID(metadata.Type), TelemetrySettings: componenttest.NewNopTelemetrySettings()}
+	settings.MeterProvider = sdkmetric.NewMeterProvider(sdkmetric.WithReader(f.reader), sdkmetric.WithExemplarFilter(exemplar.AlwaysOffFilter),
+		sdkmetric.WithView(func(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
+			return sdkmetric.Stream{Aggregation: sdkmetric.AggregationDrop{}}, i.Name != requestsMetric
+		}))
+	var err error
+	if f.smtpFailureReceiver, err = newReceiver(settings, config); err != nil {
+		return nil, err
+	}
+	f.logs, f.metrics = f.sink, consumertest.NewNop()
+	prepare(f.smtpFailureReceiver)
+	err = f.Start(ctx, componenttest.NewNopHost())
+	return f, err
+}
+
+const requestsMetric = "otelcol_smtp_failure_requests"
+
+// ended returns the outcomes and statuses that requests were counted under since it was last called.
+func (f *fuzzed) ended(t *testing.T) (ended []string) {
+	t.Helper()
+	var collected metricdata.ResourceMetrics
+	require.NoError(t, f.reader.Collect(t.Context(), &collected))
+	counts := make(map[string]int64)
+	for _, scope := range collected.ScopeMetrics {
+		for _, metric := range scope.Metrics {
+			require.Equal(t, requestsMetric, metric.Name)
+			for _, point := range metric.Data.(metricdata.Sum[int64]).DataPoints {
+				name := fmt.Sprintf("%s{%s}", metric.Name, point.Attributes.Encoded(attribute.DefaultEncoder()))
+				counts[name] = point.Value
+				for range point.Value - f.counts[name] {
+					ended = append(ended, name)
+				}
+			}
+		}
+	}
+	f.counts = counts
+	return ended
+}
+
+// checkExchange has one request answered and checks what became of it.
+func (f *fuzzed) checkExchange(t *testing.T, raw []byte, request *http.Request) {
+	t.Helper()
+	f.sink.Reset()
+	recorder := httptest.NewRecorder()
+	f.server.Handler.ServeHTTP(recorder, request)
+	ended := f.ended(t)
+	require.Len(t, ended, 1, "%q: every request ends in one outcome", raw)
+	i := slices.IndexFunc(answers, func(a *answer) bool {
+		return a.status == recorder.Code && ended[0] == requests(a.outcome, a.status)
+	})
+	require.GreaterOrEqual(t, i, 0, "%q: status %d, counted as %s", raw, recorder.Code, ended[0])
+	switch answers[i] {
+	case answerPanic, answerStoreUnavailable, answerUnavailable, answerOverloaded, answerInFlight, answerRefused, answerOther:
+		t.Errorf("%q: %s, with nothing that could have failed", raw, ended[0])
+	}
+	assert.Equal(t, recorder.Code == http.StatusServiceUnavailable, recorder.Header().Get("Retry-After") != "")
+	assert.True(t, utf8.Valid(recorder.Body.Bytes()), "%q: %q", raw, recorder.Body)
+	assert.Less(t, recorder.Body.Len(), 512, "%q: %q", raw, recorder.Body)
+
+	want := 0
+	if answers[i] == answerAccepted {
+		want = 1
+	}
+	require.Equal(t, want, f.sink.LogRecordCount(), "%q: %s", raw, ended[0])
+	if want == 0 {
+		return
+	}
+	record := f.sink.AllLogs()[0].ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0)
+	id, ok := record.Attributes().Get(attributeMessageID)
+	require.True(t, ok, "%q", raw)
+	assert.NotEmpty(t, id.Str())
+	account, signed := record.Attributes().Get(attributeAccount)
+	require.Equal(t, f.verifier != nil, signed, "%q: %q", raw, account.Str())
+	for name, value := range record.Attributes().All() {
+		if !utf8.ValidString(name) || !utf8.ValidString(value.AsString()) {
+			t.Errorf("%q: %q is %q, which is not UTF-8", raw, name, value.AsString())
+		}
+	}
+}
+
+// FuzzSeries makes the series of any report and checks that each is kept and read as what it is: one that came back as another would be counted
+// twice, or make the store unreadable.
+func FuzzSeries(f *testing.F) {
+	f.Add("id=1&code=550&extended=5.1.1&state=rcptto&recipient=a%40example.org&tags[]=news&tags[]=%C3%A9", "account-1")
+	f.Add("id=1&code=99&extended=x&state=%00%ff&recipient=a%40%F0%9F%92%A9.example&tags=%ff&tags=%fe", "")
+	f.Add("id=1&state="+strings.Repeat("%C3%A9", 300)+"&tags="+strings.Repeat("%E2%82%AC", 300), strings.Repeat("é", 200))
+	f.Fuzz(func(t *testing.T, form, account string) {
+		if !utf8.ValidString(account) {
+			return // Accounts are those of the configuration, which is UTF-8.
+		}
+		report, err := new(failure.Decoder).Form(form)
+		if err != nil {
+			return
+		}
+		config := defaultConfig()
+		c := newCounters(config, arrivedAt)
+		for _, keys := range c.keys(&report, account) {
+			for _, key := range keys {
+				again, err := decodeLabels(encodeLabels(key))
+				require.NoError(t, err)
+				require.Equal(t, key, again)
+				for _, text := range []string{key.Tag, key.State, key.Domain, key.Account} {
+					assert.LessOrEqual(t, len(text), maxLabelLength)
+					assert.True(t, utf8.ValidString(text), "%q", text)
+				}
+			}
+		}
+	})
+}
+
+// FuzzLabels reads any bytes as those of a series in a store. What is read is written as something that reads the same.
+func FuzzLabels(f *testing.F) {
+	f.Add(encodeLabels(labels{Code: 550, Extended: "5.1.1", State: "rcptto", Tag: "news"}))
+	f.Add([]byte("{}"))
+	f.Add([]byte(`{"c":"550"}`))
+	f.Fuzz(func(t *testing.T, encoded []byte) {
+		l, err := decodeLabels(encoded)
+		if err != nil {
+			return
+		}
+		again, err := decodeLabels(encodeLabels(l))
+		require.NoError(t, err)
+		require.Equal(t, l, again)
+	})
+}
+
+// FuzzConfig reads any YAML as a configuration. One that is valid works: what it needs can be made, and nothing but what is outside of it can
+// keep the receiver from starting. One that is not says so with a key.
+func FuzzConfig(f *testing.F) {
+	files, err := filepath.Glob(filepath.Join(configFiles, "*.yaml"))
+	require.NoError(f, err)
+	for _, name := range files {
+		content, err := os.ReadFile(name)
+		require.NoError(f, err)
+		f.Add(content)
+	}
+	f.Add([]byte("tags: {include: ['[a-z]*', '\\*'], exclude: ['?']}\ntimezone: Europe/Amsterdam\naggregation: {interval: 10ms, cardinality_limit: 9000000000}"))
+	f.Fuzz(func(t *testing.T, yaml []byte) {
+		retrieved, err := confmap.NewRetrievedFromYAML(yaml)
+		if err != nil {
+			return
+		}
+		conf, err := retrieved.AsConf()
+		if err != nil {
+			return
+		}
+		config := createDefaultConfig().(*Config)
+		if err := conf.Unmarshal(config); err != nil {
+			return
+		}
+		if err := confmap.Validate(config); err != nil {
+			for _, one := range flattened(err) {
+				assert.Contains(t, one, ":", "%q: it does not say where", yaml)
+			}
+			return
+		}
+		r, err := newReceiver(receivertest.NewNopSettings(metadata.Type), config)
+		require.NoError(t, err, "%q", yaml)
+		r.logs, r.metrics = consumertest.NewNop(), consumertest.NewNop()
+		r.counters = newCounters(config, arrivedAt)
+		r.ledger, err = openInMemory(t, r)
+		require.NoError(t, err)
+		for _, tag := range []string{"", "news", "campaign-1/é", "*", "[", `\`} {
+			r.counters.tags.lets(tag)
+		}
+		require.NotNil(t, r.decoder.Location)
+		_, ok := r.resource.Attributes().Get(attributeServiceName)
+		require.True(t, ok)
+		if config.Signature.HasValue() {
+			r.newVerifier(config.Signature.Get()).Close()
+		}
+	})
+}
+
+// openInMemory opens the ledger of a configuration without its storage, which is another component.
+func openInMemory(t *testing.T, r *smtpFailureReceiver) (*ledger.Ledger[labels], error) {
+	t.Helper()
+	without := *r.config
+	without.Storage = nil
+	r.config = &without
+	return r.openLedger(t.Context(), componenttest.NewNopHost())
+}
+
+// flattened returns the texts of the errors that were joined.
+func flattened(err error) (texts []string) {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range several.Unwrap() {
+			texts = append(texts, flattened(one)...)
+		}
+		return texts
+	}
+	if inner := errors.Unwrap(err); inner != nil && inner.Error() == err.Error() {
+		return flattened(inner)
+	}
+	return []string{err.Error()}
+}

@@ -1,0 +1,3 @@
+module github.com/smtpfailure/opentelemetry-collector-smtpfailure/test/mutation
+
+go 1.25.0
