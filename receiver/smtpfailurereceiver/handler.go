@@ -8,9 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +22,9 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
 )
+
+// The way of a POST, from top to bottom: answering counts it, verified checks who sends it, handle reads what it says, accept sees to it that it is taken
+// once, handOver gives it to the logs pipelines. What can go wrong on the way becomes an answer in answerTo.
 
 // answer is one way in which a request can end: what the sender is told, and under which name it is counted.
 type answer struct {
@@ -67,67 +68,6 @@ const retryAfter = "10"
 
 // patienceWithUnread is how long the rest of a body is waited for that nobody wants.
 const patienceWithUnread = time.Second
-
-// answerTo is the one place where an error becomes an answer.
-func answerTo(err error) (*answer, string) {
-	var (
-		tooLarge *http.MaxBytesError
-		network  net.Error
-		refusal  *signature.Refusal
-	)
-	switch {
-	case errors.Is(err, failure.ErrOtherType):
-		return answerOtherWebhook, err.Error()
-	case errors.Is(err, failure.ErrNoID),
-		errors.Is(err, failure.ErrTooManyVariables),
-		errors.Is(err, failure.ErrNameTooLong),
-		errors.Is(err, failure.ErrJSON),
-		errors.Is(err, failure.ErrNoObject),
-		errors.Is(err, failure.ErrTooDeep):
-		return answerInvalid, err.Error()
-	case errors.As(err, &refusal):
-		return answerUnauthorized, answerUnauthorized.text
-	case errors.Is(err, signature.ErrKeyUnavailable):
-		return answerKeyUnavailable, answerKeyUnavailable.text
-	case errors.As(err, &tooLarge):
-		return answerTooLarge, answerTooLarge.text
-	case errors.Is(err, errBody) && (errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.Canceled)):
-		return answerIncomplete, answerIncomplete.text
-	case errors.Is(err, errBody):
-		// What is left is a body that says it is compressed and is not.
-		return answerInvalid, answerInvalid.text
-	case errors.Is(err, ledger.ErrInFlight):
-		return answerInFlight, answerInFlight.text
-	case errors.Is(err, ledger.ErrStore):
-		return answerStoreUnavailable, answerStoreUnavailable.text
-	default:
-		return answerUnavailable, answerUnavailable.text
-	}
-}
-
-// isPermanent says that sending the same again can never work. Where several pipelines refused, all of them have to have done so for good:
-// one that could take the record later must get it again.
-func isPermanent(err error) bool {
-	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
-		several, ok := inner.(interface{ Unwrap() []error })
-		if !ok {
-			continue
-		}
-		permanent := 0
-		for _, one := range several.Unwrap() {
-			if isPermanent(one) {
-				permanent++
-			}
-		}
-		if permanent > 0 {
-			return permanent == len(several.Unwrap())
-		}
-	}
-	return consumererror.IsPermanent(err)
-}
-
-// errBody is wrapped by every error of reading a body.
-var errBody = errors.New("reading the body")
 
 // exchange is one request and its answer, as the outermost handler sees it.
 type exchange struct {
@@ -202,54 +142,6 @@ func (r *smtpFailureReceiver) answering(next http.Handler) http.Handler {
 	})
 }
 
-// readOwnershipFiles returns the contents of the ownership files by the URL paths that they have.
-func readOwnershipFiles(config *Config) (map[string]string, error) {
-	contents := make(map[string]string)
-	for i, file := range config.OwnershipFiles {
-		content := file.Content
-		if file.File != "" {
-			read, err := os.ReadFile(file.File)
-			if err != nil {
-				return nil, fmt.Errorf("ownership_files::%d::file: %w", i, err)
-			}
-			content = string(read)
-		}
-		for _, urlPath := range config.ownershipPaths(file.Name) {
-			contents[urlPath] = content
-		}
-	}
-	return contents, nil
-}
-
-// serveOwnershipFile answers a request for an ownership file, and reports whether it was one.
-func (r *smtpFailureReceiver) serveOwnershipFile(x *exchange, req *http.Request) bool {
-	content, ok := r.ownershipFiles[req.URL.Path]
-	if !ok || req.Method != http.MethodGet && req.Method != http.MethodHead {
-		return false
-	}
-	x.answer = answerOwnershipFile
-	header := x.Header()
-	header.Set("Content-Type", "text/plain; charset=utf-8")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Content-Length", strconv.Itoa(len(content)))
-	x.WriteHeader(http.StatusOK)
-	if req.Method == http.MethodGet {
-		// A client that is gone is no concern of the server's.
-		_, _ = io.WriteString(x, content)
-	}
-	return true
-}
-
-func (r *smtpFailureReceiver) recovered(x *exchange, req *http.Request, cause any) {
-	// Only the type of the cause, because its text may hold what was sent.
-	r.logger.Error("A request ended in a panic", zap.String("cause", fmt.Sprintf("%T", cause)), zap.ByteString("stack", debug.Stack()))
-	if x.status == 0 {
-		reply(x, req, answerPanic, answerPanic.text)
-		return
-	}
-	x.answer = answerPanic
-}
-
 // verified checks who calls, where that is configured, and answers when the call is not let in. It comes before everything that confighttp
 // does, because the digest is that of the body as it was sent, before decompression.
 func (r *smtpFailureReceiver) verified(x *exchange, req *http.Request) bool {
@@ -292,45 +184,6 @@ func (r *smtpFailureReceiver) verified(x *exchange, req *http.Request) bool {
 	return true
 }
 
-// reply writes an answer and records which it was.
-func reply(w http.ResponseWriter, req *http.Request, a *answer, text string) {
-	x := exchangeOf(req)
-	x.answer = a
-	if a.status == http.StatusOK {
-		w.WriteHeader(http.StatusOK)
-		return
-	}
-	if req.ContentLength != 0 && !x.read {
-		// net/http reads the rest of the body before it sends the answer: what is there already, so that the sender sees the answer and not
-		// a connection that is reset, but not what may never come. Without deadlines there is nothing better to do.
-		_ = http.NewResponseController(x).SetReadDeadline(time.Now().Add(patienceWithUnread))
-	}
-	switch {
-	case a == answerTooLarge, a == answerIncomplete:
-		// The rest of the body is not worth reading at all.
-		w.Header().Set("Connection", "close")
-	case a.status == http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", retryAfter)
-	case a == answerMethodNotAllowed:
-		w.Header().Set("Allow", http.MethodPost)
-	}
-	http.Error(w, text, a.status)
-}
-
-// handleServerError answers what confighttp refuses before a request reaches handle. It gives its errors as text only.
-func (r *smtpFailureReceiver) handleServerError(w http.ResponseWriter, req *http.Request, text string, status int) {
-	a := answerInvalid
-	switch {
-	case status == http.StatusUnauthorized:
-		a = answerUnauthorized
-	case strings.HasPrefix(text, "unsupported Content-Encoding"):
-		a = answerUnsupported
-	case strings.Contains(text, "request body too large"), strings.Contains(text, "exceeds max request body size"):
-		a = answerTooLarge
-	}
-	reply(w, req, a, a.text)
-}
-
 // handle takes one request from the first look at it to its answer.
 func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 	arrived := r.now()
@@ -371,17 +224,6 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 	reply(w, req, a, a.text)
 }
 
-func (r *smtpFailureReceiver) fail(w http.ResponseWriter, req *http.Request, err error) {
-	var refusal *signature.Refusal
-	if errors.As(err, &refusal) {
-		// The reason is in the message, so that a flood of one does not hide another.
-		r.logger.Warn("A call was refused: " + refusal.Reason)
-		r.telemetry.refused(req.Context(), refusal.Reason)
-	}
-	a, text := answerTo(err)
-	reply(w, req, a, text)
-}
-
 // decoderFor returns how a body of the content type is read, or nil when it is not.
 func (r *smtpFailureReceiver) decoderFor(contentType string) func(string) (failure.Report, error) {
 	// Parameters such as charset change nothing: what is not UTF-8 is found out from the bytes.
@@ -418,4 +260,184 @@ func (r *smtpFailureReceiver) readBody(req *http.Request) (body string, n int64,
 		return "", n, fmt.Errorf("%w: %w", errBody, err)
 	}
 	return buffer.String(), n, nil
+}
+
+// accept hands a report to the logs pipelines and counts it, once however often it is sent. It returns an answer when that is over and
+// done with, and an error when the report has to be sent again; the ledger tells how it goes on then.
+func (r *smtpFailureReceiver) accept(ctx context.Context, a *arrival) (*answer, error) {
+	attempt, known, err := r.ledger.Begin(ctx, ledger.ID(a.uid))
+	if err != nil {
+		return nil, err
+	}
+	if attempt == nil {
+		r.telemetry.duplicate(ctx)
+		if known == ledger.Refused {
+			return answerRefused, nil
+		}
+		return answerDuplicate, nil
+	}
+	defer attempt.Release()
+
+	// A sender that hangs up does not stop what has begun: half of the pipelines may have the record already.
+	ctx = context.WithoutCancel(ctx)
+	outcome := attempt.HandedOver
+	if outcome == 0 {
+		if outcome, err = r.handOver(ctx, a); err != nil {
+			return nil, err
+		}
+	}
+	over, err := attempt.Commit(ctx, outcome, r.counters.keys(a.report, a.account))
+	if err != nil {
+		return nil, err
+	}
+
+	for _, field := range a.report.Anomalies {
+		r.telemetry.anomaly(ctx, field)
+	}
+	r.telemetry.overflowed(ctx, r.counters, over)
+	if outcome == ledger.Refused {
+		return answerRefused, nil
+	}
+	return answerAccepted, nil
+}
+
+// handOver gives the record to the logs pipelines. A report that they refuse for good is done with too: the failure happened all the same,
+// so that it counts, and nobody has to report it again.
+func (r *smtpFailureReceiver) handOver(ctx context.Context, a *arrival) (ledger.Outcome, error) {
+	if r.logs == nil {
+		return ledger.Accepted, nil
+	}
+	ctx = r.receiveLogs.StartLogsOp(ctx)
+	err := r.logs.ConsumeLogs(ctx, newLogs(a, r.resource, r.settings.BuildInfo.Version))
+	r.receiveLogs.EndLogsOp(ctx, formatReport, 1, err)
+	switch {
+	case err == nil:
+		return ledger.Accepted, nil
+	case isPermanent(err):
+		r.logger.Warn("The logs pipelines refused a report for good", zap.Error(err))
+		return ledger.Refused, nil
+	default:
+		return 0, err
+	}
+}
+
+// errBody is wrapped by every error of reading a body.
+var errBody = errors.New("reading the body")
+
+// answerTo is the one place where an error becomes an answer.
+func answerTo(err error) (*answer, string) {
+	var (
+		tooLarge *http.MaxBytesError
+		network  net.Error
+		refusal  *signature.Refusal
+	)
+	switch {
+	case errors.Is(err, failure.ErrOtherType):
+		return answerOtherWebhook, err.Error()
+	case errors.Is(err, failure.ErrNoID),
+		errors.Is(err, failure.ErrTooManyVariables),
+		errors.Is(err, failure.ErrNameTooLong),
+		errors.Is(err, failure.ErrJSON),
+		errors.Is(err, failure.ErrNoObject),
+		errors.Is(err, failure.ErrTooDeep):
+		return answerInvalid, err.Error()
+	case errors.As(err, &refusal):
+		return answerUnauthorized, answerUnauthorized.text
+	case errors.Is(err, signature.ErrKeyUnavailable):
+		return answerKeyUnavailable, answerKeyUnavailable.text
+	case errors.As(err, &tooLarge):
+		return answerTooLarge, answerTooLarge.text
+	case errors.Is(err, errBody) && (errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.Canceled)):
+		return answerIncomplete, answerIncomplete.text
+	case errors.Is(err, errBody):
+		// What is left is a body that says it is compressed and is not.
+		return answerInvalid, answerInvalid.text
+	case errors.Is(err, ledger.ErrInFlight):
+		return answerInFlight, answerInFlight.text
+	case errors.Is(err, ledger.ErrStore):
+		return answerStoreUnavailable, answerStoreUnavailable.text
+	default:
+		return answerUnavailable, answerUnavailable.text
+	}
+}
+
+// isPermanent says that sending the same again can never work. Where several pipelines refused, all of them have to have done so for good:
+// one that could take the record later must get it again.
+func isPermanent(err error) bool {
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		several, ok := inner.(interface{ Unwrap() []error })
+		if !ok {
+			continue
+		}
+		permanent := 0
+		for _, one := range several.Unwrap() {
+			if isPermanent(one) {
+				permanent++
+			}
+		}
+		if permanent > 0 {
+			return permanent == len(several.Unwrap())
+		}
+	}
+	return consumererror.IsPermanent(err)
+}
+
+func (r *smtpFailureReceiver) fail(w http.ResponseWriter, req *http.Request, err error) {
+	var refusal *signature.Refusal
+	if errors.As(err, &refusal) {
+		// The reason is in the message, so that a flood of one does not hide another.
+		r.logger.Warn("A call was refused: " + refusal.Reason)
+		r.telemetry.refused(req.Context(), refusal.Reason)
+	}
+	a, text := answerTo(err)
+	reply(w, req, a, text)
+}
+
+// handleServerError answers what confighttp refuses before a request reaches handle. It gives its errors as text only.
+func (r *smtpFailureReceiver) handleServerError(w http.ResponseWriter, req *http.Request, text string, status int) {
+	a := answerInvalid
+	switch {
+	case status == http.StatusUnauthorized:
+		a = answerUnauthorized
+	case strings.HasPrefix(text, "unsupported Content-Encoding"):
+		a = answerUnsupported
+	case strings.Contains(text, "request body too large"), strings.Contains(text, "exceeds max request body size"):
+		a = answerTooLarge
+	}
+	reply(w, req, a, a.text)
+}
+
+func (r *smtpFailureReceiver) recovered(x *exchange, req *http.Request, cause any) {
+	// Only the type of the cause, because its text may hold what was sent.
+	r.logger.Error("A request ended in a panic", zap.String("cause", fmt.Sprintf("%T", cause)), zap.ByteString("stack", debug.Stack()))
+	if x.status == 0 {
+		reply(x, req, answerPanic, answerPanic.text)
+		return
+	}
+	x.answer = answerPanic
+}
+
+// reply writes an answer and records which it was.
+func reply(w http.ResponseWriter, req *http.Request, a *answer, text string) {
+	x := exchangeOf(req)
+	x.answer = a
+	if a.status == http.StatusOK {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	if req.ContentLength != 0 && !x.read {
+		// net/http reads the rest of the body before it sends the answer: what is there already, so that the sender sees the answer and not
+		// a connection that is reset, but not what may never come. Without deadlines there is nothing better to do.
+		_ = http.NewResponseController(x).SetReadDeadline(time.Now().Add(patienceWithUnread))
+	}
+	switch {
+	case a == answerTooLarge, a == answerIncomplete:
+		// The rest of the body is not worth reading at all.
+		w.Header().Set("Connection", "close")
+	case a.status == http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", retryAfter)
+	case a == answerMethodNotAllowed:
+		w.Header().Set("Allow", http.MethodPost)
+	}
+	http.Error(w, text, a.status)
 }
