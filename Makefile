@@ -79,13 +79,7 @@ mutate: ## Break the code in every way that the tool knows, and see which breaks
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (10s)
-	@for package in $$(go list ./...); do \
-		listed=$$(go test -list '^Fuzz' "$$package") || { echo "$$listed"; exit 1; }; \
-		for target in $$(echo "$$listed" | grep '^Fuzz'); do \
-			echo "$$package $$target"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
-		done; \
-	done
+	@FUZZTIME='$(FUZZTIME)' scripts/fuzz.sh
 
 .PHONY: lint
 lint: .tools/golangci-lint ## Check formatting, go.mod files, vet and linters
