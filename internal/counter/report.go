@@ -51,20 +51,8 @@ func (r *Report[K]) Points() iter.Seq[Point[K]] {
 // Len returns the number of points.
 func (r *Report[K]) Len() int {
 	n := 0
-	for i := range r.readings {
-		entry := &r.readings[i]
-		if r.sums.options.Temporality == Delta {
-			if entry.value != entry.taken {
-				n++
-			}
-			continue
-		}
-		if entry.withZero {
-			n++
-		}
-		if !entry.fresh {
-			n++
-		}
+	for range r.Points() {
+		n++
 	}
 	return n
 }
