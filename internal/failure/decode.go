@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 )
@@ -40,11 +41,24 @@ type Decoder struct {
 
 // leaf is one value of a body with its place in it.
 type leaf struct {
-	// base is the variable's own name, name the flat one: parameters[k] has base "parameters" and name "parameters.k".
-	base, name string
-	value      string
+	// name is the flat one, which begins with the variable's own: parameters[k] has the name "parameters.k".
+	name, value string
+	// base is the length of the variable's own name, variable where it belongs: in one of Report.sent, or in variableTags or variableOther.
+	base     int32
+	variable int8
 	// list says that the value is one of several: interests[]=, or an element of a JSON array.
 	list bool
+}
+
+// Variables that are not in Report.sent.
+const (
+	variableTags = numSent + iota
+	variableOther
+)
+
+// newLeaf returns one without a value. The name begins with the base.
+func newLeaf(base, name string, list bool) leaf {
+	return leaf{name: name, base: int32(len(base)), variable: variableOf(base), list: list}
 }
 
 // leaves are the values of a body in the order of arrival.
@@ -63,41 +77,68 @@ func (ls leaves) add(l leaf) (leaves, error) {
 	return append(ls, l), nil
 }
 
-// texts makes the texts of a body that differ from what was sent: one piece of memory for all of them.
-type texts struct{ all strings.Builder }
+// texts makes the texts of a body that differ from what was sent: one piece of memory for all of them, to which bytes are only ever added.
+type texts struct{ all []byte }
 
 // begin returns where the next text begins. When it is the first, there is room for so many bytes from then on.
 func (t *texts) begin(size int) int {
-	if t.all.Cap() == 0 {
-		t.all.Grow(size)
+	if t.all == nil {
+		t.all = make([]byte, 0, size)
 	}
-	return t.all.Len()
+	return len(t.all)
 }
 
 // since returns the text that began there.
 func (t *texts) since(begin int) string {
-	return t.all.String()[begin:]
+	text := t.all[begin:]
+	// As strings.Builder does it, which takes longer to add a byte.
+	return unsafe.String(unsafe.SliceData(text), len(text))
 }
 
 // report makes a report of the values of a body.
-func (d *Decoder) report(all leaves) (Report, error) {
-	var r Report
+func (d *Decoder) report(all leaves) (*Report, error) {
+	r := new(Report)
 	var err error
 	if r.Tags, err = tags(all); err != nil {
-		return Report{}, err
+		return nil, err
 	}
-	var room [roomForLeaves]variable
-	for _, v := range variables(all, room[:0]) {
-		d.set(&r, v)
+	if all.plain() {
+		for i := range all {
+			if l := &all[i]; l.variable < numSent && l.value != "" {
+				d.setScalar(r, l.variable, Variable{Name: l.name, Value: l.value})
+			}
+		}
+	} else {
+		var room [roomForLeaves]variable
+		for _, v := range variables(all, room[:0]) {
+			d.set(r, &v)
+		}
 	}
 	// A type that is an array is no type either.
 	if kind := r.sent[sentType]; kind != "" && kind != typeFailure {
-		return Report{}, ErrOtherType
+		return nil, ErrOtherType
 	}
 	if r.ID == "" {
-		return Report{}, ErrNoID
+		return nil, ErrNoID
 	}
 	return r, nil
+}
+
+// plain says that there is nothing to fold: each of the values, other than tags, is a variable in Report.sent, comes once and is no array. So are
+// the reports that the senders document.
+func (ls leaves) plain() bool {
+	var seen uint
+	for i := range ls {
+		l := &ls[i]
+		if l.variable == variableTags {
+			continue
+		}
+		if l.variable == variableOther || l.list || len(l.name) > int(l.base) || seen&(1<<l.variable) != 0 {
+			return false
+		}
+		seen |= 1 << l.variable
+	}
+	return true
 }
 
 // tags adds up the tags of a body, however it spells them. A lone scalar is a list in the manner of the sender's log files, of which every
@@ -107,11 +148,11 @@ func tags(all leaves) ([]string, error) {
 	count, scalar := 0, false
 	for i := range all {
 		l := &all[i]
-		if l.base != "tags" {
+		if l.variable != variableTags {
 			continue
 		}
 		count++
-		scalar = !l.list && l.name == l.base
+		scalar = !l.list && len(l.name) == int(l.base)
 		if l.value == "" {
 			continue
 		}
@@ -136,10 +177,11 @@ func tags(all leaves) ([]string, error) {
 	return split, nil
 }
 
-// variable is a variable with the name of the array that it is a member of, or its own.
+// variable is one with its place.
 type variable struct {
 	Variable
-	base string
+	base int32
+	of   int8
 }
 
 // variables folds the values of a body, other than tags, into one variable for each name. Of a repeated scalar the last one counts, the
@@ -148,13 +190,13 @@ type variable struct {
 func variables(all leaves, vars []variable) []variable {
 	for i := range all {
 		l := &all[i]
-		if l.base == "tags" || l.name == "" {
+		if l.variable == variableTags || l.name == "" {
 			continue
 		}
 		at := slices.IndexFunc(vars, func(v variable) bool { return v.Name == l.name })
 		if at < 0 {
 			at = len(vars)
-			vars = append(vars, variable{Variable: Variable{Name: l.name}, base: l.base})
+			vars = append(vars, variable{Variable: Variable{Name: l.name}, base: l.base, of: l.variable})
 		}
 		v := &vars[at]
 		switch {
@@ -171,19 +213,27 @@ func variables(all leaves, vars []variable) []variable {
 const separator = "\xff"
 
 // set puts a variable where it belongs in the report.
-func (d *Decoder) set(r *Report, v variable) {
-	index, known := sentIndex(v.base)
-	if !known {
+func (d *Decoder) set(r *Report, v *variable) {
+	if v.of == variableOther {
 		r.Others = append(r.Others, v.Variable)
 		return
 	}
-	if v.List != nil || v.Name != v.base {
+	if v.List != nil || len(v.Name) > int(v.base) {
 		// What should be one value and is several is kept as it came, and still tells this report from others.
-		r.sent[index] += separator + v.Name + separator + v.Value + strings.Join(v.List, separator)
-		r.unreadable(v, index)
+		r.sent[v.of] += separator + v.Name + separator + v.Value + strings.Join(v.List, separator)
+		r.unreadable(v.of, v.Name[:v.base], v.Variable)
 		return
 	}
-	r.sent[index] += v.Value
+	d.setScalar(r, v.of, v.Variable)
+}
+
+// setScalar puts a variable in its field, or among the others if it does not fit.
+func (d *Decoder) setScalar(r *Report, index int8, v Variable) {
+	if r.sent[index] == "" {
+		r.sent[index] = v.Value
+	} else {
+		r.sent[index] += v.Value
+	}
 
 	ok := true
 	switch index {
@@ -216,45 +266,47 @@ func (d *Decoder) set(r *Report, v variable) {
 		}
 	}
 	if !ok {
-		r.unreadable(v, index)
+		r.unreadable(index, v.Name, v)
 	}
 }
 
-// unreadable keeps a variable that has a field of its own but does not fit it.
-func (r *Report) unreadable(v variable, index int) {
-	r.Others = append(r.Others, v.Variable)
+// unreadable keeps a variable that has a field of its own, by that name, but does not fit it.
+func (r *Report) unreadable(index int8, name string, v Variable) {
+	r.Others = append(r.Others, v)
 	switch index {
 	case sentCode, sentExtended, sentTime, sentTimestamp:
-		if !slices.Contains(r.Anomalies, v.base) {
-			r.Anomalies = append(r.Anomalies, v.base)
+		if !slices.Contains(r.Anomalies, name) {
+			r.Anomalies = append(r.Anomalies, name)
 		}
 	}
 }
 
-func sentIndex(name string) (index int, known bool) {
+func variableOf(name string) int8 {
 	switch name {
 	case "type":
-		return sentType, true
+		return sentType
 	case "id":
-		return sentID, true
+		return sentID
 	case "recipient":
-		return sentRecipient, true
+		return sentRecipient
 	case "time":
-		return sentTime, true
+		return sentTime
 	case "timestamp":
-		return sentTimestamp, true
+		return sentTimestamp
 	case "action":
-		return sentAction, true
+		return sentAction
 	case "state":
-		return sentState, true
+		return sentState
 	case "code":
-		return sentCode, true
+		return sentCode
 	case "extended":
-		return sentExtended, true
+		return sentExtended
 	case "description":
-		return sentDescription, true
+		return sentDescription
+	case "tags":
+		return variableTags
 	}
-	return 0, false
+	return variableOther
 }
 
 // parseTime reads Unix seconds. Zero is what an unset time looks like, and past 2262 nanoseconds overflow (a time in milliseconds does).
@@ -272,15 +324,48 @@ func (d *Decoder) parseTimestamp(s string) (time.Time, bool) {
 	if location == nil {
 		location = time.UTC
 	}
-	// The length keeps out fractions of a second, which time.Parse takes where the layout has none.
-	at, err := time.ParseInLocation(time.DateTime, s, location)
-	if err != nil || len(s) != len(time.DateTime) {
+	at, ok := parseDateTime(s, location)
+	if !ok {
 		return time.Time{}, false
 	}
 	if unix := at.Unix(); unix <= 0 || unix >= math.MaxInt64/int64(time.Second) {
 		return time.Time{}, false
 	}
 	return at.UTC(), true
+}
+
+// parseDateTime reads time.DateTime. Where all digits are in their places it does not need time.Parse, which takes longer than the rest of a report.
+func parseDateTime(s string, location *time.Location) (time.Time, bool) {
+	// The length keeps out fractions of a second, which time.Parse takes where the layout has none.
+	if len(s) != len(time.DateTime) {
+		return time.Time{}, false
+	}
+	year, month, day := digits(s[:4]), time.Month(digits(s[5:7])), digits(s[8:10])
+	hour, minute, second := digits(s[11:13]), digits(s[14:16]), digits(s[17:])
+	if s[4] == '-' && s[7] == '-' && s[10] == ' ' && s[13] == ':' && s[16] == ':' && year >= 0 && time.January <= month && month <= time.December &&
+		0 <= hour && hour < 24 && 0 <= minute && minute < 60 && 0 <= second && second < 60 {
+		// A day that the month does not have is another one in time.Date.
+		if at := time.Date(year, month, day, hour, minute, second, 0, time.UTC); at.Day() == day {
+			if location != time.UTC {
+				at = time.Date(year, month, day, hour, minute, second, 0, location)
+			}
+			return at, true
+		}
+	}
+	at, err := time.ParseInLocation(time.DateTime, s, location)
+	return at, err == nil
+}
+
+// digits reads a number that is digits and nothing else; it is negative if s is not.
+func digits(s string) int {
+	n := 0
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return -1
+		}
+		n = n*10 + int(s[i]-'0')
+	}
+	return n
 }
 
 // validText returns s with every byte that is not part of valid UTF-8 read as Latin-1.

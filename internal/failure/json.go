@@ -24,14 +24,14 @@ var (
 // The report shares memory with the body.
 //
 // The error is one of ErrJSON, ErrNoObject, ErrTooDeep, or one of those of Form.
-func (d *Decoder) JSON(body string) (Report, error) {
+func (d *Decoder) JSON(body string) (*Report, error) {
 	var room [roomForLeaves]leaf
 	r := jsonReader{text: validText(body), all: room[:0]}
 	if err := r.report(); err != nil {
 		if errors.Is(err, ErrJSON) {
 			err = r.invalid(body)
 		}
-		return Report{}, err
+		return nil, err
 	}
 	return d.report(r.all)
 }
@@ -137,9 +137,11 @@ func (r *jsonReader) object(at leaf, depth int) error {
 		if err != nil {
 			return err
 		}
-		member := leaf{base: key, name: key}
-		if depth > 1 {
-			member = leaf{base: at.base, name: at.name + "." + key, list: at.list}
+		member := at
+		if depth == 1 {
+			member = newLeaf(key, key, false)
+		} else {
+			member.name += "." + key
 		}
 		// Checked before the value, so that names cannot grow with the depth.
 		if len(member.name) > MaxNameLength {
@@ -264,7 +266,7 @@ func (r *jsonReader) str() (string, error) {
 	}
 
 	out := r.decoded.begin(len(r.text) - from)
-	r.decoded.all.WriteString(r.text[from:r.at])
+	r.decoded.all = append(r.decoded.all, r.text[from:r.at]...)
 	for r.text[r.at] != '"' {
 		if err := r.escape(); err != nil {
 			return "", err
@@ -273,7 +275,7 @@ func (r *jsonReader) str() (string, error) {
 		if err := r.plain(); err != nil {
 			return "", err
 		}
-		r.decoded.all.WriteString(r.text[from:r.at])
+		r.decoded.all = append(r.decoded.all, r.text[from:r.at]...)
 	}
 	r.at++
 	return r.decoded.since(out), nil
@@ -306,7 +308,7 @@ func (r *jsonReader) escape() error {
 	}
 	if i := strings.IndexByte(afterBackslash, r.text[r.at]); i >= 0 {
 		r.at++
-		r.decoded.all.WriteByte(itsMeaning[i])
+		r.decoded.all = append(r.decoded.all, itsMeaning[i])
 		return nil
 	}
 	c, ok := r.unit(r.text[r.at:], "u")
@@ -321,7 +323,7 @@ func (r *jsonReader) escape() error {
 			r.at += len(`\uXXXX`)
 		}
 	}
-	r.decoded.all.WriteRune(c)
+	r.decoded.all = utf8.AppendRune(r.decoded.all, c)
 	return nil
 }
 

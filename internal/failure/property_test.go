@@ -253,7 +253,7 @@ func TestFormAndJSONOfAnythingMeanTheSame(t *testing.T) {
 			t.Fatalf("form %s\nJSON %s (-form +JSON):\n%s", formOf(pairs), jsonOf(pairs), diff)
 		}
 		if formErr == nil {
-			checkReport(t, formOf(pairs), &form, 0)
+			checkReport(t, formOf(pairs), form, 0)
 		}
 	}
 }
@@ -354,7 +354,7 @@ func TestAnythingAsForm(t *testing.T) {
 		body := soup(rng, pieces, 40)
 		if r, err := d.Form(body); err == nil {
 			accepted++
-			checkReport(t, body, &r, 0)
+			checkReport(t, body, r, 0)
 		}
 	}
 	if accepted == 0 {
@@ -379,7 +379,7 @@ func TestAnythingAsJSON(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		checkReport(t, body, &r, nameBound)
+		checkReport(t, body, r, nameBound)
 		if !json.Valid([]byte(body)) {
 			t.Errorf("%q is a report, but not JSON", body)
 		}
@@ -406,7 +406,7 @@ func TestMemoryIsBoundedByTheBody(t *testing.T) {
 	long := strings.Repeat("n", MaxNameLength-2)
 	for _, tc := range []struct {
 		name   string
-		decode func(string) (Report, error)
+		decode func(string) (*Report, error)
 		body   string
 	}{
 		{"form of nothing", d.Form, fill("id=1", "&", "")},

@@ -1,6 +1,7 @@
 package failure
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -14,7 +15,7 @@ import (
 // The readers of forms and JSON in the simplest way there is, with all that the standard library has for it. They cost many allocations; those of
 // this package have to come to the same.
 
-func (d *Decoder) referenceForm(body string) (Report, error) {
+func (d *Decoder) referenceForm(body string) (*Report, error) {
 	var all leaves
 	for pair := range strings.SplitSeq(body, "&") {
 		if pair == "" {
@@ -25,22 +26,43 @@ func (d *Decoder) referenceForm(body string) (Report, error) {
 		l.value = validText(referenceUnescape(value))
 		var err error
 		if all, err = all.add(l); err != nil {
-			return Report{}, err
+			return nil, err
 		}
 	}
-	return d.report(all)
+	return d.referenceReport(all)
+}
+
+// referenceReport folds all variables, also where each comes once.
+func (d *Decoder) referenceReport(all leaves) (*Report, error) {
+	var (
+		r   Report
+		err error
+	)
+	if r.Tags, err = tags(all); err != nil {
+		return nil, err
+	}
+	for _, v := range variables(all, nil) {
+		d.set(&r, &v)
+	}
+	switch {
+	case r.sent[sentType] != "" && r.sent[sentType] != typeFailure:
+		return nil, ErrOtherType
+	case r.ID == "":
+		return nil, ErrNoID
+	}
+	return &r, nil
 }
 
 func referencePlace(name string) leaf {
 	base, rest, found := strings.Cut(name, "[")
 	if base == "" || !found {
-		return leaf{base: name, name: name}
+		return newLeaf(name, name, false)
 	}
-	place := leaf{base: base, name: base}
+	place := newLeaf(base, base, false)
 	for rest = "[" + rest; rest != ""; {
 		key, after, found := strings.Cut(rest, "]")
 		if key == "" || key[0] != '[' || !found {
-			return leaf{base: name, name: name}
+			return newLeaf(name, name, false)
 		}
 		if key == "[" {
 			place.list = true
@@ -55,36 +77,39 @@ func referencePlace(name string) leaf {
 func referenceUnescape(s string) string {
 	var out strings.Builder
 	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '+':
+		if s[i] == '%' && i+2 < len(s) {
+			if escaped, err := hex.DecodeString(s[i+1 : i+3]); err == nil {
+				out.Write(escaped)
+				i += 2
+				continue
+			}
+		}
+		if s[i] == '+' {
 			out.WriteByte(' ')
-		case s[i] == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
-			out.WriteByte(fromHex(s[i+1])<<4 | fromHex(s[i+2]))
-			i += 2
-		default:
+		} else {
 			out.WriteByte(s[i])
 		}
 	}
 	return out.String()
 }
 
-func (d *Decoder) referenceJSON(body string) (Report, error) {
+func (d *Decoder) referenceJSON(body string) (*Report, error) {
 	r := referenceReader{decoder: json.NewDecoder(strings.NewReader(validText(body)))}
 	r.decoder.UseNumber()
 	token, err := r.decoder.Token()
 	if err != nil {
-		return Report{}, ErrJSON
+		return nil, ErrJSON
 	}
 	if token != json.Delim('{') {
-		return Report{}, ErrNoObject
+		return nil, ErrNoObject
 	}
 	if err := r.object(leaf{}, 1); err != nil {
-		return Report{}, err
+		return nil, err
 	}
 	if _, err := r.decoder.Token(); !errors.Is(err, io.EOF) {
-		return Report{}, ErrJSON
+		return nil, ErrJSON
 	}
-	return d.report(r.all)
+	return d.referenceReport(r.all)
 }
 
 type referenceReader struct {
@@ -103,9 +128,9 @@ func (r *referenceReader) object(at leaf, depth int) error {
 			return ErrJSON
 		}
 		key := token.(string)
-		member := leaf{base: at.base, name: at.name + "." + key, list: at.list}
-		if depth == 1 {
-			member = leaf{base: key, name: key}
+		member := at
+		if member.name += "." + key; depth == 1 {
+			member = newLeaf(key, key, false)
 		}
 		if len(member.name) > MaxNameLength {
 			return ErrNameTooLong
@@ -171,7 +196,7 @@ func checkReference(t *testing.T, body string) {
 	var d Decoder
 	for _, reader := range []struct {
 		name            string
-		read, reference func(string) (Report, error)
+		read, reference func(string) (*Report, error)
 	}{
 		{"form", d.Form, d.referenceForm},
 		{"JSON", d.JSON, d.referenceJSON},

@@ -59,6 +59,29 @@ func (e Enhanced) String() string {
 	if e.IsZero() {
 		return ""
 	}
+	if int(e.Subject) < len(written) && int(e.Detail) < len(written[e.Subject]) && e.Class <= maxClass {
+		return written[e.Subject][e.Detail][e.Class]
+	}
+	return e.write()
+}
+
+// maxClass is the greatest class there is, RFC 3463 section 3.
+const maxClass = 5
+
+// written holds what is registered as it is written, by subject, detail and class: it is asked for twice for each report.
+var written = func() (all [len(registry)][][maxClass + 1]string) {
+	for subject, details := range registry {
+		all[subject] = make([][maxClass + 1]string, len(details))
+		for detail := range details {
+			for class := range all[subject][detail] {
+				all[subject][detail][class] = Enhanced{Class: uint16(class), Subject: uint16(subject), Detail: uint16(detail)}.write()
+			}
+		}
+	}
+	return all
+}()
+
+func (e Enhanced) write() string {
 	var buf [len("65535.65535.65535")]byte
 	b := strconv.AppendUint(buf[:0], uint64(e.Class), 10)
 	b = append(b, '.')

@@ -194,7 +194,7 @@ func FuzzSeries(f *testing.F) {
 		}
 		config := defaultConfig()
 		c := newCounters(config, arrivedAt)
-		for _, keys := range c.keys(&report, account) {
+		for _, keys := range c.keys(report, account) {
 			for _, key := range keys {
 				again, err := decodeLabels(encodeLabels(key))
 				require.NoError(t, err)
