@@ -72,10 +72,15 @@ const patienceWithUnread = time.Second
 // exchange is one request and its answer, as the outermost handler sees it.
 type exchange struct {
 	http.ResponseWriter
-	account string  // that signed the call, when that was checked
-	read    bool    // the body was read
-	answer  *answer // nil until handle or handleServerError has chosen one
-	status  int     // 0 until the header is written
+	// Context is that of the request, and the exchange its child, in which it is found again.
+	context.Context
+	// measured is the context of what is measured: without a trace there is nothing in the request's that a measurement could be linked to, and it
+	// takes its time to find that out.
+	measured context.Context
+	account  string  // that signed the call, when that was checked
+	read     bool    // the body was read
+	answer   *answer // nil until handle or handleServerError has chosen one
+	status   int     // 0 until the header is written
 }
 
 type exchangeKey struct{}
@@ -83,6 +88,14 @@ type exchangeKey struct{}
 // exchangeOf returns the exchange of a request. Every request has one: answering is outermost.
 func exchangeOf(req *http.Request) *exchange {
 	return req.Context().Value(exchangeKey{}).(*exchange)
+}
+
+// Value implements context.Context.
+func (x *exchange) Value(key any) any {
+	if key == (exchangeKey{}) {
+		return x
+	}
+	return x.Context.Value(key)
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -112,10 +125,13 @@ func (x *exchange) Unwrap() http.ResponseWriter {
 func (r *smtpFailureReceiver) answering(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		began := r.now()
-		x := &exchange{ResponseWriter: w}
 		ctx, span := r.tracer.Start(req.Context(), r.spanName)
 		defer span.End()
-		req = req.WithContext(context.WithValue(ctx, exchangeKey{}, x))
+		x := &exchange{ResponseWriter: w, Context: ctx, measured: context.Background()}
+		if span.SpanContext().IsValid() {
+			x.measured = ctx
+		}
+		req = req.WithContext(x)
 		defer func() {
 			if cause := recover(); cause != nil {
 				r.recovered(x, req, cause)
@@ -127,7 +143,7 @@ func (r *smtpFailureReceiver) answering(next http.Handler) http.Handler {
 				// net/http writes this header when a handler returns without one.
 				x.status = http.StatusOK
 			}
-			r.telemetry.answered(req.Context(), x.answer, x.status, r.now().Sub(began))
+			r.telemetry.answered(x.measured, x.answer, x.status, r.now().Sub(began))
 			if span.IsRecording() {
 				span.SetAttributes(attribute.String(attributeOutcome, x.answer.outcome), attribute.Int(attributeHTTPStatus, x.status))
 				if x.status >= http.StatusInternalServerError {
@@ -195,7 +211,7 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 		reply(w, req, answerMethodNotAllowed, answerMethodNotAllowed.text)
 		return
 	}
-	decode := r.decoderFor(req.Header.Get("Content-Type"))
+	decode := decoderFor(req.Header.Get("Content-Type"))
 	if decode == nil {
 		reply(w, req, answerUnsupported, answerUnsupported.text)
 		return
@@ -203,18 +219,18 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 	x := exchangeOf(req)
 	body, n, err := r.readBody(req)
 	x.read = x.read || err == nil
-	r.telemetry.received(req.Context(), n)
+	r.telemetry.received(x.measured, n)
 	if err != nil {
 		r.fail(w, req, err)
 		return
 	}
-	report, err := decode(body)
+	report, err := decode(&r.decoder, body)
 	if err != nil {
 		r.fail(w, req, err)
 		return
 	}
 	a, err := r.accept(req.Context(), &arrival{
-		report: &report, account: x.account, uid: r.privacy.Apply(&report, x.account), at: arrived,
+		report: report, account: x.account, uid: r.privacy.Apply(report, x.account), at: arrived,
 	})
 	if err != nil {
 		r.logger.Warn("A report was not taken and has to be sent again", zap.Error(err))
@@ -225,14 +241,14 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 }
 
 // decoderFor returns how a body of the content type is read, or nil when it is not.
-func (r *smtpFailureReceiver) decoderFor(contentType string) func(string) (failure.Report, error) {
+func decoderFor(contentType string) func(*failure.Decoder, string) (*failure.Report, error) {
 	// Parameters such as charset change nothing: what is not UTF-8 is found out from the bytes.
 	mediaType, _, _ := strings.Cut(contentType, ";")
 	switch strings.ToLower(strings.TrimSpace(mediaType)) {
 	case "application/x-www-form-urlencoded", "":
-		return r.decoder.Form
+		return (*failure.Decoder).Form
 	case "application/json":
-		return r.decoder.JSON
+		return (*failure.Decoder).JSON
 	}
 	return nil
 }

@@ -255,9 +255,12 @@ func newCounters(config *Config, now time.Time) *counters {
 // keys are what a report counts, for each metric.
 func (c *counters) keys(r *failure.Report, account string) ledger.Counts[labels] {
 	all := labelsOf(r, account)
-	counts := make(ledger.Counts[labels], len(c.metrics))
-	// One piece of memory for all of them: no metric has more keys than there are tags, or one.
-	keys := make([]labels, 0, len(c.metrics)-1+max(len(r.Tags), 1))
+	// One piece of memory for all that most reports count.
+	room := new(struct {
+		counts [2][]labels
+		keys   [4]labels
+	})
+	counts, keys := room.counts[:0], room.keys[:0]
 	for i := range c.metrics {
 		metric := &c.metrics[i]
 		key := metric.selection.of(&all)
@@ -272,7 +275,7 @@ func (c *counters) keys(r *failure.Report, account string) ledger.Counts[labels]
 				}
 			}
 		}
-		counts[i] = keys[first:len(keys):len(keys)]
+		counts = append(counts, keys[first:len(keys):len(keys)])
 	}
 	return counts
 }

@@ -205,8 +205,12 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	}
 	r.telemetry.begin(r.config, r.counters)
 
+	instrumented, err := instrumentIfSeen(r.settings.MeterProvider)
+	if err != nil {
+		return err
+	}
 	server, err := r.config.HTTP.ToServer(ctx, host.GetExtensions(), r.settings.TelemetrySettings,
-		http.HandlerFunc(r.handle), confighttp.WithErrorHandler(r.handleServerError))
+		http.HandlerFunc(r.handle), confighttp.WithErrorHandler(r.handleServerError), instrumented)
 	if err != nil {
 		return fmt.Errorf("http: %w", err)
 	}
