@@ -77,6 +77,7 @@ type exchange struct {
 	// measured is the context of what is measured: without a trace there is nothing in the request's that a measurement could be linked to, and it
 	// takes its time to find that out.
 	measured context.Context
+	began    time.Time
 	account  string  // that signed the call, when that was checked
 	read     bool    // the body was read
 	answer   *answer // nil until handle or handleServerError has chosen one
@@ -124,10 +125,9 @@ func (x *exchange) Unwrap() http.ResponseWriter {
 // answer too.
 func (r *smtpFailureReceiver) answering(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		began := r.now()
 		ctx, span := r.tracer.Start(req.Context(), r.spanName)
 		defer span.End()
-		x := &exchange{ResponseWriter: w, Context: ctx, measured: context.Background()}
+		x := &exchange{ResponseWriter: w, Context: ctx, measured: context.Background(), began: r.now()}
 		if span.SpanContext().IsValid() {
 			x.measured = ctx
 		}
@@ -143,7 +143,7 @@ func (r *smtpFailureReceiver) answering(next http.Handler) http.Handler {
 				// net/http writes this header when a handler returns without one.
 				x.status = http.StatusOK
 			}
-			r.telemetry.answered(x.measured, x.answer, x.status, r.now().Sub(began))
+			r.telemetry.answered(x.measured, x.answer, x.status, r.now().Sub(x.began))
 			if span.IsRecording() {
 				span.SetAttributes(attribute.String(attributeOutcome, x.answer.outcome), attribute.Int(attributeHTTPStatus, x.status))
 				if x.status >= http.StatusInternalServerError {
@@ -202,7 +202,6 @@ func (r *smtpFailureReceiver) verified(x *exchange, req *http.Request) bool {
 
 // handle takes one request from the first look at it to its answer.
 func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
-	arrived := r.now()
 	if req.URL.Path != r.config.Path {
 		reply(w, req, answerNotFound, answerNotFound.text)
 		return
@@ -230,7 +229,7 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	a, err := r.accept(req.Context(), &arrival{
-		report: report, account: x.account, uid: r.privacy.Apply(report, x.account), at: arrived,
+		report: report, account: x.account, uid: r.privacy.Apply(report, x.account), at: x.began,
 	})
 	if err != nil {
 		r.logger.Warn("A report was not taken and has to be sent again", zap.Error(err))
