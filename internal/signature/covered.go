@@ -3,7 +3,6 @@ package signature
 import (
 	"crypto/sha256"
 	"net/http"
-	"net/textproto"
 	"strconv"
 	"strings"
 )
@@ -13,54 +12,66 @@ const maxSigned = 16 << 10
 
 // covered are the values that a signature covers.
 type covered struct {
-	values []string // in the order of the list; empty where the length of the body has to be put
 	account, host, date,
 	digest string
+	// lengthAt is where the length of the body has to be put into what was signed; negative: nowhere.
+	lengthAt int
 }
 
-// coveredValues finds the value of each header that is covered. The draft signs the values of a header that comes several times
-// joined, and an empty one as such (section 2.3); here each has to be there once and not empty, so that nobody can add what the
-// signer never saw.
-func coveredValues(r *http.Request, headers []string, prefix string) (covered, error) {
-	c := covered{values: make([]string, len(headers))}
+// readCovered finds the value of each header that is covered, and writes what was signed (section 2.3) into room, if that is large enough.
+// It comes apart from what the call keeps, so that room may be on the stack. target is what stands before the path of the request target.
+//
+// The draft signs the values of a header that comes several times joined, and an empty one as such (section 2.3); here each has to be
+// there once and not empty, so that nobody can add what the signer never saw.
+func readCovered(r *http.Request, headers []string, target string, room []byte) (c covered, signed []byte, err error) {
+	c.lengthAt, signed = -1, room[:0]
+	var keyRoom [64]byte
 	total := 0
-	for i, name := range headers {
-		var value string
-		switch name {
+	for i, header := range headers {
+		if i > 0 {
+			signed = append(signed, '\n')
+		}
+		at := len(signed)
+		signed = appendLower(signed, header)
+		name := signed[at:]
+		signed = append(signed, ": "...)
+
+		var before, value string
+		switch string(name) {
 		case requestTarget:
 			path, ok := targetOf(r.RequestURI)
 			if !ok || !isText(path) {
-				return covered{}, refuse(ReasonMalformedTarget)
+				return covered{}, nil, refuse(ReasonMalformedTarget)
 			}
-			// "the lowercased :method, an ASCII space, and the :path pseudo-headers" (section 2.3).
-			value = lower(r.Method) + " " + prefix + path
+			before, value = skip(target, ' '), path
 		case "host":
 			// net/http moves it out of the header and refuses a request that has two.
 			value = r.Host
 		default:
-			fields := r.Header[textproto.CanonicalMIMEHeaderKey(name)]
+			fields := r.Header[string(appendCanonical(keyRoom[:0], name))]
 			switch {
-			case len(fields) == 0 && name == "content-length":
+			case len(fields) == 0 && string(name) == "content-length":
 				// A proxy may pass the body on in chunks, and HTTP/2 can do without. The length is known once the body is read.
+				c.lengthAt = len(signed)
 				continue
 			case len(fields) == 0:
-				return covered{}, refuse(ReasonMissingHeader)
+				return covered{}, nil, refuse(ReasonMissingHeader)
 			case len(fields) > 1:
-				return covered{}, refuse(ReasonRepeatedHeader)
+				return covered{}, nil, refuse(ReasonRepeatedHeader)
 			}
 			value = fields[0]
 		}
 		// "Leading and trailing optional whitespace (OWS) in the header field value MUST be omitted" (section 2.3).
-		value = strings.Trim(value, " \t")
-		total += len(value)
+		value = trim(value)
+		total += len(before) + len(value)
 		switch {
 		case value == "":
-			return covered{}, refuse(ReasonEmptyHeader)
-		case total > maxSigned || !isText(value):
-			return covered{}, refuse(ReasonMalformedHeader)
+			return covered{}, nil, refuse(ReasonEmptyHeader)
+		case total > maxSigned || !isText(before) || !isText(value):
+			return covered{}, nil, refuse(ReasonMalformedHeader)
 		}
-		c.values[i] = value
-		switch name {
+		signed = append(append(signed, before...), value...)
+		switch string(name) {
 		case "host":
 			c.host = value
 		case "date":
@@ -71,7 +82,27 @@ func coveredValues(r *http.Request, headers []string, prefix string) (covered, e
 			c.account = value
 		}
 	}
-	return c, nil
+	return c, signed, nil
+}
+
+// appendCanonical appends a name in lower case in the form that net/http has it in (textproto.CanonicalMIMEHeaderKey).
+func appendCanonical(to, name []byte) []byte {
+	at := len(to)
+	to = append(to, name...)
+	first := true
+	for i, c := range name {
+		if first && 'a' <= c && c <= 'z' {
+			to[at+i] = c - 'a' + 'A'
+		}
+		first = c == '-'
+	}
+	return to
+}
+
+// beforePath is what comes before the path in the line of the request target: "the lowercased :method, an ASCII space, and the :path
+// pseudo-headers" (section 2.3).
+func beforePath(method, prefix string) string {
+	return lower(method) + " " + prefix
 }
 
 // targetOf returns path and query of a request line's target as they were sent, which is what :path is in HTTP/2 (RFC 9113, section
@@ -95,36 +126,11 @@ func targetOf(target string) (string, bool) {
 	}
 }
 
-// signingString returns what was signed (section 2.3), and where the length of the body has to be put into it: a negative number if
-// nowhere.
-func signingString(headers, values []string) (signed []byte, lengthAt int) {
-	size := 0
-	for i, name := range headers {
-		size += len(name) + len(": ") + len(values[i]) + len("\n")
-	}
-	signed, lengthAt = make([]byte, 0, size), -1
-	for i, name := range headers {
-		if i > 0 {
-			signed = append(signed, '\n')
-		}
-		signed = append(signed, name...)
-		signed = append(signed, ": "...)
-		if values[i] == "" {
-			lengthAt = len(signed)
-		}
-		signed = append(signed, values[i]...)
-	}
-	return signed, lengthAt
-}
-
-// sum returns the hash that was signed, for a body of the length.
-func (c *Call) sum(length int) [sha256.Size]byte {
-	if c.lengthAt < 0 {
-		return sha256.Sum256(c.signed)
-	}
-	whole := make([]byte, 0, len(c.signed)+20)
-	whole = append(whole, c.signed[:c.lengthAt]...)
+// sumWithLength returns the hash that was signed, for a body of the length.
+func sumWithLength(signed []byte, at, length int) [sha256.Size]byte {
+	whole := make([]byte, 0, len(signed)+20)
+	whole = append(whole, signed[:at]...)
 	whole = strconv.AppendInt(whole, int64(length), 10)
-	whole = append(whole, c.signed[c.lengthAt:]...)
+	whole = append(whole, signed[at:]...)
 	return sha256.Sum256(whole)
 }

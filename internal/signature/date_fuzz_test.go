@@ -1,6 +1,7 @@
 package signature
 
 import (
+	"net/http"
 	"regexp"
 	"testing"
 	"time"
@@ -11,6 +12,39 @@ import (
 
 // dateText is what every date that is read looks like, whatever Go's own parser would let pass besides.
 var dateText = regexp.MustCompile(`^[A-Za-z]{3,9},? `)
+
+// parseDateByForm is parseDate without a way around the forms.
+func parseDateByForm(s string) (time.Time, bool) {
+	for _, form := range dateForms {
+		if t, err := time.Parse(form, s); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// TestEveryByteOfADate puts every other byte in the place of each byte of dates, and has the same ones read as by Go.
+func TestEveryByteOfADate(t *testing.T) {
+	for _, text := range []string{
+		"Sat, 21 Nov 2026 10:15:00 GMT", "Thu, 29 Feb 2024 23:59:59 GMT", "Mon, 29 Feb 2100 00:00:00 GMT", "Tue, 31 Jun 0000 19:09:09 GMT", "Wed, 01 Jan 9999 20:50:50 GMT",
+		"Sun, 30 Sep 2026 10:15:00 GMT", "Fri, 31 Oct 2026 10:15:00 GMT", "unM, 21 ovD 2026 10:15:00 GMT", "sat, 21 NOV 2026 10:15:00 GMT",
+	} {
+		for i := range len(text) {
+			for c := range 256 {
+				other := text[:i] + string([]byte{byte(c)}) + text[i+1:]
+				want, wantOK := parseDateByForm(other)
+				at, ok := parseDate(other)
+				require.Equal(t, wantOK, ok, other)
+				require.Equal(t, want, at, other)
+			}
+		}
+	}
+	for day := signedAt.AddDate(-30, 0, 0); day.Before(signedAt.AddDate(30, 0, 0)); day = day.AddDate(0, 0, 1) {
+		at, ok := parseFixdate(day.Format(http.TimeFormat))
+		require.True(t, ok)
+		require.Equal(t, day, at)
+	}
+}
 
 func FuzzDate(f *testing.F) {
 	for _, text := range []string{
@@ -23,6 +57,9 @@ func FuzzDate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string, offset int64) {
 		const maxAge = 5 * time.Minute
 		at, ok := parseDate(text)
+		want, wantOK := parseDateByForm(text)
+		require.Equal(t, wantOK, ok, text)
+		require.Equal(t, want, at, text)
 		if !ok {
 			assertRefused(t, ReasonMalformedDate, checkDate(text, signedAt, maxAge))
 			return

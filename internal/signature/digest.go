@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
-	"slices"
 	"strings"
 )
 
@@ -13,7 +12,9 @@ const maxDigests = 16
 
 // digest is what a Digest header says of the body: at least one is set.
 type digest struct {
-	sha256, sha512 []byte
+	has256, has512 bool
+	sha256         [sha256.Size]byte
+	sha512         [sha512.Size]byte
 }
 
 // parseDigest reads a Digest header (RFC 3230, section 4.3.2; RFC 5843 for SHA-256 and SHA-512). Names are taken in any case (RFC 3230,
@@ -22,49 +23,54 @@ func parseDigest(header string) (digest, error) {
 	var d digest
 	seen := make([]string, 0, 4)
 	for one := range strings.SplitSeq(header, ",") {
-		name, value, ok := strings.Cut(strings.Trim(one, " \t"), "=")
+		name, value, ok := strings.Cut(trim(one), "=")
 		if !ok || !isToken(name) || value == "" || len(seen) == maxDigests {
 			return digest{}, refuse(ReasonMalformedDigest)
 		}
-		name = lower(name)
-		if slices.Contains(seen, name) {
+		if contains(seen, name) {
 			return digest{}, refuse(ReasonRepeatedDigest)
 		}
 		seen = append(seen, name)
 
-		switch name {
-		case "sha-256":
-			d.sha256, ok = decodeDigest(value, sha256.Size)
-		case "sha-512":
-			d.sha512, ok = decodeDigest(value, sha512.Size)
+		switch {
+		case same(name, "sha-256"):
+			d.has256 = true
+			ok = decodeDigest(d.sha256[:], value)
+		case same(name, "sha-512"):
+			d.has512 = true
+			ok = decodeDigest(d.sha512[:], value)
 		}
 		if !ok {
 			return digest{}, refuse(ReasonMalformedDigest)
 		}
 	}
-	if d.sha256 == nil && d.sha512 == nil {
+	if !d.has256 && !d.has512 {
 		return digest{}, refuse(ReasonUnsupportedDigest)
 	}
 	return d, nil
 }
 
-func decodeDigest(s string, size int) ([]byte, bool) {
-	if len(s) != strictBase64.EncodedLen(size) {
-		return nil, false
+// decodeDigest fills sum.
+func decodeDigest(sum []byte, s string) bool {
+	if len(s) != strictBase64.EncodedLen(len(sum)) {
+		return false
 	}
-	sum, err := strictBase64.DecodeString(s)
-	return sum, err == nil && len(sum) == size
+	// Without padding, so many letters are up to two bytes more.
+	var room [sha512.Size + 2]byte
+	n, err := strictBase64.Decode(room[:], []byte(s))
+	copy(sum, room[:])
+	return err == nil && n == len(sum)
 }
 
 // matches says that each of the digests is the body's.
-func (d digest) matches(body []byte) bool {
-	if d.sha256 != nil {
-		if sum := sha256.Sum256(body); subtle.ConstantTimeCompare(sum[:], d.sha256) != 1 {
+func (d *digest) matches(body []byte) bool {
+	if d.has256 {
+		if sum := sha256.Sum256(body); subtle.ConstantTimeCompare(sum[:], d.sha256[:]) != 1 {
 			return false
 		}
 	}
-	if d.sha512 != nil {
-		if sum := sha512.Sum512(body); subtle.ConstantTimeCompare(sum[:], d.sha512) != 1 {
+	if d.has512 {
+		if sum := sha512.Sum512(body); subtle.ConstantTimeCompare(sum[:], d.sha512[:]) != 1 {
 			return false
 		}
 	}

@@ -52,6 +52,10 @@ var digestCases = []struct {
 	{"SHA-256=" + sha256Of("x") + "=", ReasonMalformedDigest},
 	{"SHA-256=" + strings.NewReplacer("+", "-", "/", "_").Replace(sha256Of("x")) + "-", ReasonMalformedDigest},
 	{"SHA-256=" + sha512Of("x"), ReasonMalformedDigest},
+	// As many letters as there have to be, but for one or two bytes more.
+	{"SHA-256=" + strings.Repeat("A", 44), ReasonMalformedDigest},
+	{"SHA-512=" + strings.Repeat("A", 88), ReasonMalformedDigest},
+	{"SHA-512=" + strings.Repeat("A", 87) + "=", ReasonMalformedDigest},
 	{"SHA-512=" + sha256Of("x"), ReasonMalformedDigest},
 	// The bits that no byte takes have to be zero: LXEWQrcmsEQBYnyp+6wy9chTD7GQPMTbAiWHF5IaSIE= ends in E and not in F.
 	{"SHA-256=" + strings.Replace(sha256Of("x"), "E=", "F=", 1), ReasonMalformedDigest},

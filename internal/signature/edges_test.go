@@ -18,35 +18,35 @@ func padded(size int) string {
 }
 
 func TestBoundsOfTheSignatureHeader(t *testing.T) {
-	_, err := parseSignature([]string{padded(maxSignatureHeader)})
+	_, _, err := parseSignature([]string{padded(maxSignatureHeader)}, nil)
 	require.NoError(t, err)
-	_, err = parseSignature([]string{padded(maxSignatureHeader + 1)})
+	_, _, err = parseSignature([]string{padded(maxSignatureHeader + 1)}, nil)
 	assertRefused(t, ReasonMalformedSignature, err)
 
 	more := headerText
 	for i := range maxParameters - 4 {
 		more += fmt.Sprintf(",x%d=1", i)
 	}
-	_, err = parseSignature([]string{more})
+	_, _, err = parseSignature([]string{more}, nil)
 	require.NoError(t, err)
-	_, err = parseSignature([]string{more + ",y=1"})
+	_, _, err = parseSignature([]string{more + ",y=1"}, nil)
 	assertRefused(t, ReasonMalformedSignature, err)
 
 	covered := listText
 	for i := range maxCovered - len(required) {
 		covered += fmt.Sprintf(" x%d", i)
 	}
-	headers, err := parseCovered(covered)
+	headers, err := parseCovered(covered, nil)
 	require.NoError(t, err)
 	assert.Len(t, headers, maxCovered)
-	_, err = parseCovered(covered + " y")
+	_, err = parseCovered(covered+" y", nil)
 	assertRefused(t, ReasonMalformedSignature, err)
 }
 
 // Where a parser of its own would pass them over too, the bytes are refused as a whole.
 func TestControlCharactersAreInNoHeader(t *testing.T) {
 	for _, c := range []string{"\x00", "\x01", "\n", "\r", "\x1f", "\x7f"} {
-		_, err := parseSignature([]string{headerText + `,x="a` + c + `b"`})
+		_, _, err := parseSignature([]string{headerText + `,x="a` + c + `b"`}, nil)
 		assertRefused(t, ReasonMalformedSignature, err)
 		assert.False(t, isText("a"+c+"b"), "%q", c)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/textproto"
 	"runtime"
 	"slices"
 	"strings"
@@ -43,8 +44,9 @@ func FuzzSignatureHeader(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, header string) {
 		var p parameters
+		var headers []string
 		var err error
-		if n := allocated(func() { p, err = parseSignature([]string{header}) }); n > allocationBound(len(header)) {
+		if n := allocated(func() { p, headers, err = parseSignature([]string{header}, nil) }); n > allocationBound(len(header)) {
 			t.Errorf("%d bytes allocated for %d", n, len(header))
 		}
 		if err != nil {
@@ -53,22 +55,29 @@ func FuzzSignatureHeader(f *testing.F) {
 			}
 			return
 		}
-		if !isKeyName(p.keyID) || len(p.signature) < minSignature || len(p.signature) > maxSignature || len(p.headers) > maxCovered {
+		if !isKeyName(p.keyID) || len(p.signature) < minSignature || len(p.signature) > maxSignature || len(headers) > maxCovered {
 			t.Errorf("%q: %+v", header, p)
 		}
+		for i, name := range headers {
+			headers[i] = strings.ToLower(name)
+			if key := string(appendCanonical(nil, []byte(headers[i]))); headers[i] != requestTarget && key != textproto.CanonicalMIMEHeaderKey(name) {
+				t.Errorf("%q is looked for as %q", name, key)
+			}
+		}
 		for _, name := range required {
-			if !slices.Contains(p.headers, name) {
+			if !slices.Contains(headers, name) {
 				t.Errorf("%q does not cover %s", header, name)
 			}
 		}
-		sorted := slices.Sorted(slices.Values(p.headers))
-		if len(slices.Compact(sorted)) != len(p.headers) {
+		sorted := slices.Sorted(slices.Values(headers))
+		if len(slices.Compact(sorted)) != len(headers) {
 			t.Errorf("%q covers something twice", header)
 		}
 		// Written anew, it says the same.
-		again, err := parseSignature([]string{`signature="` + strictBase64.EncodeToString(p.signature) + `" headers="` + strings.Join(p.headers, " ") + `" keyid="` + p.keyID + `" algorithm="rsa-sha256"`})
+		again, headersAgain, err := parseSignature([]string{`signature="` + strictBase64.EncodeToString(p.signature) + `" headers="` + strings.Join(headers, " ") + `" keyid="` + p.keyID + `" algorithm="rsa-sha256"`}, nil)
 		require.NoError(t, err)
 		assert.Equal(t, p, again)
+		assert.Equal(t, headers, headersAgain)
 	})
 }
 
@@ -96,7 +105,7 @@ func FuzzKeyRecord(f *testing.F) {
 			if !strings.Contains(record, "p") {
 				t.Errorf("%q has no p", record)
 			}
-			keySet.verifies([32]byte{}, make([]byte, keySet.keys[0].Size()))
+			keySet.verifies(make([]byte, 32), make([]byte, keySet.keys[0].Size()))
 		case LookupRevoked, LookupUnusable:
 			require.Empty(t, keySet.keys)
 		default:
@@ -123,10 +132,10 @@ func FuzzDigest(f *testing.F) {
 		}
 		if d.matches([]byte(body)) {
 			// Then the digests stand in the header, letter by letter.
-			if d.sha256 != nil && !strings.Contains(header, sha256Of(body)) || d.sha512 != nil && !strings.Contains(header, sha512Of(body)) {
+			if d.has256 && !strings.Contains(header, sha256Of(body)) || d.has512 && !strings.Contains(header, sha512Of(body)) {
 				t.Errorf("%q is not the digest of %q", header, body)
 			}
-			if d.sha256 == nil && d.sha512 == nil {
+			if !d.has256 && !d.has512 {
 				t.Errorf("%q says nothing", header)
 			}
 			return
@@ -193,7 +202,7 @@ func TestAllocationIsBounded(t *testing.T) {
 		"one string": `headers="` + strings.Repeat("a ", size/2) + `"`,
 		"not closed": `headers="` + strings.Repeat(`\"`, size/2),
 	} {
-		n := allocated(func() { _, _ = parseSignature([]string{header}) })
+		n := allocated(func() { _, _, _ = parseSignature([]string{header}, nil) })
 		assert.Less(t, n, uint64(64<<10), name)
 		n = allocated(func() { _, _ = parseDigest(header) })
 		assert.Less(t, n, uint64(64<<10), name)

@@ -32,6 +32,7 @@ var headerCases = []struct {
 	{"unknown parameters", `nonce="a,b=\"c\"",v=1,` + headerText, ""},
 	{"white space in the signature", strings.Replace(headerText, sigText, " "+sigText[:70]+" \t"+sigText[70:]+" ", 1), ""},
 	{"white space in the list", strings.Replace(headerText, "host date", "  host \t date ", 1), ""},
+	{"white space of Unicode in the list", strings.Replace(headerText, "host date", "host\u2003date\u00a0", 1), ""},
 
 	{"empty", "", ReasonMissingParameter},
 	{"only separators", " , ", ReasonMissingParameter},
@@ -74,7 +75,7 @@ var headerCases = []struct {
 func TestParseSignature(t *testing.T) {
 	for _, tc := range headerCases {
 		t.Run(tc.name, func(t *testing.T) {
-			p, err := parseSignature([]string{tc.header})
+			p, headers, err := parseSignature([]string{tc.header}, nil)
 			if tc.reason != "" {
 				assertRefused(t, tc.reason, err)
 				return
@@ -82,7 +83,7 @@ func TestParseSignature(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, goodName, p.keyID)
 			assert.Equal(t, sigBytes, p.signature)
-			assert.Equal(t, strings.Fields(listText), p.headers)
+			assert.Equal(t, strings.Fields(listText), headers)
 		})
 	}
 }

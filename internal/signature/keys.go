@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/rsa"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -31,9 +30,9 @@ type keySet struct {
 	keys []*rsa.PublicKey
 }
 
-func (s *keySet) verifies(sum [sha256.Size]byte, signature []byte) bool {
+func (s *keySet) verifies(sum, signature []byte) bool {
 	return slices.ContainsFunc(s.keys, func(key *rsa.PublicKey) bool {
-		return rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], signature) == nil
+		return rsa.VerifyPKCS1v15(key, crypto.SHA256, sum, signature) == nil
 	})
 }
 
@@ -118,7 +117,7 @@ func newKeyCache(resolver Resolver, now func() time.Time, observe func(string)) 
 }
 
 // verify checks a signature with the keys of a name.
-func (c *keyCache) verify(ctx context.Context, name string, sum [sha256.Size]byte, signature []byte) error {
+func (c *keyCache) verify(ctx context.Context, name string, sum, signature []byte) error {
 	set, justAsked, err := c.get(ctx, name)
 	if err != nil {
 		return err

@@ -8,7 +8,9 @@
 package signature
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"net/http"
 	"time"
 )
@@ -39,6 +41,7 @@ type Verifier struct {
 	accounts map[string]struct{}
 	hosts    map[string]struct{}
 	prefix   string
+	post     string // what comes before the path of a POST
 	maxAge   time.Duration
 	now      func() time.Time
 	keys     *keyCache
@@ -62,6 +65,7 @@ func NewVerifier(o Options) *Verifier {
 		accounts: make(map[string]struct{}, len(o.Accounts)),
 		hosts:    make(map[string]struct{}, len(o.Hosts)),
 		prefix:   o.SignedPathPrefix,
+		post:     beforePath(http.MethodPost, o.SignedPathPrefix),
 		maxAge:   o.MaxAge,
 		now:      o.Now,
 		keys:     newKeyCache(o.Resolver, o.Now, o.Observe),
@@ -84,11 +88,18 @@ func (v *Verifier) Close() {
 // Begin makes all checks that need neither the body nor a lookup. It reads nothing of the body and keeps nothing of the request.
 // The error is a Refusal.
 func (v *Verifier) Begin(r *http.Request) (*Call, error) {
-	p, err := parseSignature(r.Header["Signature"])
+	// This and room are on the stack; room is enough for what the sender signs.
+	var names [maxCovered]string
+	p, headers, err := parseSignature(r.Header["Signature"], names[:0])
 	if err != nil {
 		return nil, err
 	}
-	c, err := coveredValues(r, p.headers, v.prefix)
+	target := v.post
+	if r.Method != http.MethodPost {
+		target = beforePath(r.Method, v.prefix)
+	}
+	var room [512]byte
+	c, signed, err := readCovered(r, headers, target, room[:0])
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +120,11 @@ func (v *Verifier) Begin(r *http.Request) (*Call, error) {
 		return nil, err
 	}
 	call := &Call{verifier: v, account: c.account, keyID: p.keyID, signature: p.signature, digest: digest}
-	call.signed, call.lengthAt = signingString(p.headers, c.values)
+	if c.lengthAt >= 0 {
+		call.signed, call.lengthAt = bytes.Clone(signed), c.lengthAt
+	} else {
+		call.sum = sha256.Sum256(signed)
+	}
 	return call, nil
 }
 
@@ -120,7 +135,8 @@ type Call struct {
 	keyID     string
 	signature []byte
 	digest    digest
-	// signed is the signing string; lengthAt is where the length of the body goes into it, or negative if it is complete.
+	// sum is the hash of what was signed. If the length of the body has to be put into that, signed is the rest and lengthAt where it goes.
+	sum      [sha256.Size]byte
 	signed   []byte
 	lengthAt int
 	// authentic says that the signature was checked.
@@ -136,10 +152,10 @@ func (c *Call) Account() string {
 // when that cannot be done because the length of the body is signed and not known yet; Finish does it then. It waits for the key if
 // that has to be looked up, until ctx is done. The error is a Refusal or wraps ErrKeyUnavailable.
 func (c *Call) Authenticate(ctx context.Context) (done bool, err error) {
-	if c.lengthAt >= 0 {
+	if c.signed != nil {
 		return false, nil
 	}
-	if err := c.verifier.keys.verify(ctx, c.keyID, c.sum(0), c.signature); err != nil {
+	if err := c.verifier.keys.verify(ctx, c.keyID, c.sum[:], c.signature); err != nil {
 		return false, err
 	}
 	c.authentic = true
@@ -155,5 +171,8 @@ func (c *Call) Finish(ctx context.Context, body []byte) error {
 	if c.authentic {
 		return nil
 	}
-	return c.verifier.keys.verify(ctx, c.keyID, c.sum(len(body)), c.signature)
+	if c.signed != nil {
+		c.sum = sumWithLength(c.signed, c.lengthAt, len(body))
+	}
+	return c.verifier.keys.verify(ctx, c.keyID, c.sum[:], c.signature)
 }

@@ -36,7 +36,7 @@ func TestAllocations(t *testing.T) {
 	}{
 		{"decode a form", 3, decoding(t, new(failure.Decoder).Form, typical)},
 		{"decode JSON", 3, decoding(t, new(failure.Decoder).JSON, typicalJSON+"1}")},
-		{"verify, bare RSA included", 22, verifying(t)},
+		{"verify, bare RSA included", 11, verifying(t)},
 		{"identify", 0, func() { report.Identity("environment-1234") }},
 		{"begin and commit", 2, committing(t, report)},
 		{"begin a repeat", 0, repeating(t)},
