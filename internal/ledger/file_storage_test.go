@@ -18,12 +18,12 @@ import (
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 )
 
-// fileStorage returns a client of the real extension, with fsync.
-func fileStorage(tb testing.TB, directory string) storage.Client {
+// fileStorage returns a client of the real extension, with fsync or without.
+func fileStorage(tb testing.TB, directory string, fsync bool) storage.Client {
 	tb.Helper()
 	factory := filestorage.NewFactory()
 	config := factory.CreateDefaultConfig().(*filestorage.Config)
-	config.Directory, config.FSync = directory, true
+	config.Directory, config.FSync = directory, fsync
 	require.NoError(tb, config.Validate())
 	e, err := factory.Create(tb.Context(), extension.Settings{
 		ID: component.NewID(factory.Type()), TelemetrySettings: componenttest.NewNopTelemetrySettings(),
@@ -55,19 +55,19 @@ func TestFileStorage(t *testing.T) {
 	s := newSetup()
 	s.metrics = []string{"failures", "by_tag"}
 	directory := t.TempDir()
-	l := s.open(t, fileStorage(t, directory))
+	l := s.open(t, fileStorage(t, directory, true))
 	for n := range 20 {
 		s.count(t, l, n, fmt.Sprint(n%3))
 	}
 	s.move(time.Second)
 	flush(t, l)
 
-	half := s.open(t, fileStorage(t, killed(t, directory)))
+	half := s.open(t, fileStorage(t, killed(t, directory), true))
 	for n := 20; n < 40; n++ {
 		s.count(t, l, n, fmt.Sprint(n%3))
 	}
 	require.NoError(t, l.Close(t.Context()))
-	whole := s.open(t, fileStorage(t, directory))
+	whole := s.open(t, fileStorage(t, directory, true))
 
 	assert.Equal(t, int64(20), total(half))
 	assert.Equal(t, 20, half.Remembered())
@@ -88,7 +88,7 @@ func TestFileStorageHoldsWhatWasAcknowledged(t *testing.T) {
 	s := newSetup()
 	s.maxEntries = 10_000
 	directory := t.TempDir()
-	l := s.open(t, fileStorage(t, directory))
+	l := s.open(t, fileStorage(t, directory, true))
 	var acknowledged sync.Map
 	var next atomic.Int64
 	var senders sync.WaitGroup
@@ -122,7 +122,7 @@ func TestFileStorageHoldsWhatWasAcknowledged(t *testing.T) {
 		copied := killed(t, directory)
 		l.store.release()
 
-		again := s.open(t, fileStorage(t, copied))
+		again := s.open(t, fileStorage(t, copied, true))
 		for _, n := range ns {
 			s.repeat(t, again, n)
 		}
@@ -138,7 +138,7 @@ func TestFileStorageHoldsWhatWasAcknowledged(t *testing.T) {
 
 func TestFileStorageOfSomethingElseIsRefused(t *testing.T) {
 	directory := t.TempDir()
-	client := fileStorage(t, directory)
+	client := fileStorage(t, directory, true)
 	require.NoError(t, client.Set(t.Context(), "queue", []byte("theirs")))
 	_, err := Open(t.Context(), client, newSetup().options())
 	require.ErrorIs(t, err, errLeftAlone)
@@ -154,7 +154,7 @@ func TestFileStorageOfSomethingElseIsRefused(t *testing.T) {
 // A client that was closed under the ledger fails, and nothing is acknowledged.
 func TestFileStorageThatIsGone(t *testing.T) {
 	s := newSetup()
-	client := fileStorage(t, t.TempDir())
+	client := fileStorage(t, t.TempDir(), true)
 	l := s.open(t, client)
 	s.count(t, l, 1, "a")
 	require.NoError(t, client.Close(t.Context()))
