@@ -104,117 +104,144 @@ func (s *Sums[K]) Resume(collected, taken time.Time) {
 }
 
 // Change is a number of events that were not counted yet: what they would make of the series can be kept first, and is then
-// either applied or dropped. Between Stage and Apply or Drop nothing else may change the set.
+// either applied or dropped. Between the first Add and Apply or Drop nothing else may change the set. After either the change is empty,
+// and may be used again.
 type Change[K Key[K]] struct {
-	// Overflowed is the number of events that go to the overflow series.
-	Overflowed int64
-
 	sums    *Sums[K]
-	updates []*update[K]
-	// made are the updates of series that are not there yet.
-	made     map[K]*update[K]
-	overflow *update[K]
-	found    map[*series[K]]*update[K]
+	updates []Update[K]
+	// bySlot says which update is about the series in a slot: its place in updates, plus one. Slots are few and dense, so this is a map that needs no hashing.
+	bySlot []int32
+	// made are the slots of series that are not there yet, overflow is that of the overflow series, plus one, if that is one of them.
+	made     map[K]int
+	overflow int
 }
 
-type update[K Key[K]] struct {
+// Update is what a change does to one series.
+type Update[K Key[K]] struct {
+	// Made says that the series is not there yet.
+	Made bool
+	// Add is the number of events, Counted the time of the last.
+	Add     int64
+	Counted time.Time
+
 	series *series[K]
-	made   bool
-	add    int64
-	at     time.Time
+}
+
+// Slot returns the slot of the series.
+func (u *Update[K]) Slot() int { return u.series.slot }
+
+// Series returns what a series is made of that is not there yet.
+func (u *Update[K]) Series() (key K, overflow bool, start time.Time) {
+	return u.series.key, u.series.overflow, u.series.start
 }
 
 // Stage returns an empty change.
 func (s *Sums[K]) Stage() *Change[K] {
-	return &Change[K]{sums: s, made: make(map[K]*update[K]), found: make(map[*series[K]]*update[K])}
+	return &Change[K]{sums: s, made: make(map[K]int)}
 }
 
-// Add adds one event of the key at now to the change. It reports whether the event goes to the overflow series.
-func (c *Change[K]) Add(key K, now time.Time) (overflowed bool) {
+// Add adds events to the change, one of each key, at now. It returns how many of them go to the overflow series.
+func (c *Change[K]) Add(keys []K, now time.Time) (overflowed int) {
 	c.sums.mu.Lock()
 	defer c.sums.mu.Unlock()
 
-	u := c.find(key)
-	u.add++
-	u.at = now
-	if u.series.overflow {
-		c.Overflowed++
+	for _, key := range keys {
+		u := c.find(key)
+		u.Add++
+		u.Counted = now
+		if u.series.overflow {
+			overflowed++
+		}
 	}
-	return u.series.overflow
+	return overflowed
 }
 
-func (c *Change[K]) find(key K) *update[K] {
+// find returns the update of the series that an event of the key goes to.
+func (c *Change[K]) find(key K) *Update[K] {
 	s := c.sums
 	if one, ok := s.byKey[key]; ok {
 		return c.of(one)
 	}
-	if u, ok := c.made[key]; ok {
-		return u
-	}
-	if len(s.byKey)+len(c.made) < s.options.Limit {
-		u := c.new(s.make(key.Clone(), false))
-		c.made[u.series.key] = u
-		return u
-	}
-	if s.overflow != nil {
-		return c.of(s.overflow)
-	}
-	if c.overflow == nil {
-		c.overflow = c.new(s.makeOverflow())
-	}
-	return c.overflow
-}
-
-func (c *Change[K]) of(one *series[K]) *update[K] {
-	u, ok := c.found[one]
-	if !ok {
-		u = &update[K]{series: one}
-		c.found[one] = u
-		c.updates = append(c.updates, u)
-	}
-	return u
-}
-
-func (c *Change[K]) new(one *series[K]) *update[K] {
-	u := &update[K]{series: one, made: true}
-	c.updates = append(c.updates, u)
-	return u
-}
-
-// Records yields the slots that change and what they will hold.
-func (c *Change[K]) Records() iter.Seq2[int, Record[K]] {
-	return func(yield func(int, Record[K]) bool) {
-		for _, u := range c.updates {
-			r := u.series.record()
-			r.Value += u.add
-			r.Counted = u.at
-			if !yield(u.series.slot, r) {
-				return
-			}
+	if len(c.made) > 0 {
+		if slot, ok := c.made[key]; ok {
+			return c.in(slot)
 		}
 	}
+	if len(s.byKey)+len(c.made) < s.options.Limit {
+		one := s.make(key.Clone(), false)
+		c.made[one.key] = one.slot
+		return c.append(one, true)
+	}
+	switch {
+	case s.overflow != nil:
+		return c.of(s.overflow)
+	case c.overflow > 0:
+		return c.in(c.overflow - 1)
+	}
+	one := s.makeOverflow()
+	c.overflow = one.slot + 1
+	return c.append(one, true)
 }
+
+// of returns the update of a series that is there.
+func (c *Change[K]) of(one *series[K]) *Update[K] {
+	if one.slot < len(c.bySlot) && c.bySlot[one.slot] > 0 {
+		return c.in(one.slot)
+	}
+	return c.append(one, false)
+}
+
+// in returns the update of the series in a slot, which has one.
+func (c *Change[K]) in(slot int) *Update[K] { return &c.updates[c.bySlot[slot]-1] }
+
+func (c *Change[K]) append(one *series[K], made bool) *Update[K] {
+	if missing := len(c.sums.slots) - len(c.bySlot); missing > 0 {
+		c.bySlot = append(c.bySlot, make([]int32, missing)...)
+	}
+	c.updates = append(c.updates, Update[K]{series: one, Made: made})
+	c.bySlot[one.slot] = int32(len(c.updates)) //nolint:gosec // there are not more series than fit into memory
+	return &c.updates[len(c.updates)-1]
+}
+
+// Updates returns what changes, until the change is applied or dropped. Series whose slots are new are in the order of these.
+func (c *Change[K]) Updates() []Update[K] { return c.updates }
 
 // Apply counts the events.
 func (c *Change[K]) Apply() {
 	c.sums.mu.Lock()
 	defer c.sums.mu.Unlock()
-	for _, u := range c.updates {
-		if u.made {
+	for i := range c.updates {
+		u := &c.updates[i]
+		if u.Made {
 			c.sums.link(u.series)
 		}
-		u.series.value += u.add
-		u.series.counted = u.at
+		u.series.value += u.Add
+		u.series.counted = u.Counted
 	}
+	c.empty()
 }
 
 // Drop forgets the events.
 func (c *Change[K]) Drop() {
 	c.sums.mu.Lock()
 	defer c.sums.mu.Unlock()
-	for _, u := range c.updates {
-		if u.made {
+	for i := range c.updates {
+		if u := &c.updates[i]; u.Made {
 			c.sums.free = append(c.sums.free, u.series.slot)
 		}
 	}
+	c.empty()
+}
+
+// empty lets go of the series, so that the change does not keep those alive that go away.
+func (c *Change[K]) empty() {
+	for i := range c.updates {
+		c.bySlot[c.updates[i].series.slot] = 0
+	}
+	clear(c.updates)
+	c.updates = c.updates[:0]
+	if len(c.made) > 0 {
+		clear(c.made)
+	}
+	c.overflow = 0
 }

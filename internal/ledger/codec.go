@@ -26,23 +26,15 @@ func unseal(sealed []byte) ([]byte, error) {
 	return sealed[:n], nil
 }
 
-// seenSize is the length of a report in a record: identity, outcome and time.
+// seenSize is the length of a report in a record of version 1: identity, outcome and time. Such a record holds nothing else.
 const seenSize = len(ID{}) + 1 + 8
-
-func appendSeen[K counter.Key[K]](b []byte, group []*pending[K]) []byte {
-	for _, p := range group {
-		b = append(b, p.id[:]...)
-		b = append(b, byte(p.outcome))
-		b = appendTime(b, p.at)
-	}
-	return b
-}
 
 var (
 	errLength  = errors.New("the length is wrong")
 	errOutcome = errors.New("there is no such outcome")
 )
 
+// readSeen reads a record of version 1.
 func readSeen(b []byte, each func(ID, Outcome, time.Time)) error {
 	if len(b)%seenSize != 0 {
 		return errLength
@@ -65,56 +57,100 @@ const (
 	flagDelta
 )
 
-// recordSize is the length of a series without its key.
-const recordSize = 1 + 5*8
-
-func appendRecord[K counter.Key[K]](b []byte, r *counter.Record[K], encode func(K) []byte, temporality counter.Temporality) []byte {
-	var flags byte
-	if r.Overflow {
-		flags |= flagOverflow
-	}
-	if r.ZeroTaken {
-		flags |= flagZeroTaken
-	}
+func temporalityFlag(temporality counter.Temporality) byte {
 	if temporality == counter.Delta {
-		flags |= flagDelta
+		return flagDelta
 	}
-	b = append(b, flags)
-	b = binary.BigEndian.AppendUint64(b, uint64(r.Value))
-	b = binary.BigEndian.AppendUint64(b, uint64(r.Taken))
-	b = appendTime(b, r.Start)
-	b = appendTime(b, r.Counted)
-	b = appendTime(b, r.Zeroed)
-	return append(b, encode(r.Key)...)
+	return 0
 }
 
-func readRecord[K counter.Key[K]](b []byte, decode func([]byte) (K, error)) (counter.Record[K], error) {
-	if len(b) < recordSize {
-		return counter.Record[K]{}, errLength
+// series is a series as it is kept, of a metric that may be disabled: its key is read by nobody.
+type series struct {
+	flags                  byte
+	value, taken           int64
+	start, counted, zeroed time.Time
+	key                    []byte
+}
+
+// count adds what a record of the journal says.
+func (s *series) count(c *count) {
+	if c.flags&flagDelta != 0 && s.flags&flagDelta == 0 {
+		s.take()
 	}
-	key, err := decode(b[recordSize:])
+	s.flags = s.flags&^flagDelta | c.flags&flagDelta
+	s.value += c.add
+	s.counted = c.counted
+}
+
+// take is what the first run with deltas after one with totals does: what was counted as a total was also reported as such.
+func (s *series) take() { s.taken = s.value }
+
+// seriesSize is the length of a series without its key.
+const seriesSize = 1 + 5*8
+
+func appendSeries(b []byte, s *series) []byte {
+	b = append(b, s.flags)
+	b = binary.BigEndian.AppendUint64(b, uint64(s.value))
+	b = binary.BigEndian.AppendUint64(b, uint64(s.taken))
+	b = appendTime(b, s.start)
+	b = appendTime(b, s.counted)
+	b = appendTime(b, s.zeroed)
+	return append(b, s.key...)
+}
+
+// readSeries returns a series that shares the memory of b.
+func readSeries(b []byte) (series, error) {
+	if len(b) < seriesSize {
+		return series{}, errLength
+	}
+	return series{
+		flags: b[0],
+		value: int64(binary.BigEndian.Uint64(b[1:])),
+		taken: int64(binary.BigEndian.Uint64(b[9:])),
+		start: readTime(b[17:]), counted: readTime(b[25:]), zeroed: readTime(b[33:]),
+		key: b[seriesSize:],
+	}, nil
+}
+
+// kept returns a series as it is kept, restored the other way round.
+func kept[K counter.Key[K]](r *counter.Record[K], encode func(K) []byte, temporality counter.Temporality) *series {
+	s := &series{
+		flags: temporalityFlag(temporality), value: r.Value, taken: r.Taken, start: r.Start, counted: r.Counted, zeroed: r.Zeroed, key: encode(r.Key),
+	}
+	if r.Overflow {
+		s.flags |= flagOverflow
+	}
+	if r.ZeroTaken {
+		s.flags |= flagZeroTaken
+	}
+	return s
+}
+
+func restored[K counter.Key[K]](s *series, decode func([]byte) (K, error)) (counter.Record[K], error) {
+	key, err := decode(s.key)
 	return counter.Record[K]{
-		Key:       key,
-		Overflow:  b[0]&flagOverflow != 0,
-		ZeroTaken: b[0]&flagZeroTaken != 0,
-		Value:     int64(binary.BigEndian.Uint64(b[1:])),
-		Taken:     int64(binary.BigEndian.Uint64(b[9:])),
-		Start:     readTime(b[17:]),
-		Counted:   readTime(b[25:]),
-		Zeroed:    readTime(b[33:]),
+		Key: key, Overflow: s.flags&flagOverflow != 0, ZeroTaken: s.flags&flagZeroTaken != 0,
+		Value: s.value, Taken: s.taken, Start: s.start, Counted: s.counted, Zeroed: s.zeroed,
 	}, err
 }
 
 // Times are nanoseconds since 1970, which every time here is after; 0 is no time.
 func appendTime(b []byte, t time.Time) []byte {
-	if t.IsZero() {
-		return binary.BigEndian.AppendUint64(b, 0)
-	}
-	return binary.BigEndian.AppendUint64(b, uint64(t.UnixNano()))
+	return binary.BigEndian.AppendUint64(b, uint64(nanoseconds(t)))
 }
 
 func readTime(b []byte) time.Time {
-	nanoseconds := int64(binary.BigEndian.Uint64(b))
+	return timeOf(int64(binary.BigEndian.Uint64(b)))
+}
+
+func nanoseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func timeOf(nanoseconds int64) time.Time {
 	if nanoseconds == 0 {
 		return time.Time{}
 	}

@@ -37,27 +37,19 @@ func TestASeriesIsReadAsItWasWritten(t *testing.T) {
 			Value: r.Int64(), Taken: r.Int64(), Start: randomTime(r), Counted: randomTime(r), Zeroed: randomTime(r),
 		}
 		prefix := randomBytes(r, 5)
-		got, err := readRecord(appendRecord(bytes.Clone(prefix), &want, encode, counter.Cumulative)[len(prefix):], decode)
+		got, err := readKept(appendSeries(bytes.Clone(prefix), kept(&want, encode, counter.Cumulative))[len(prefix):])
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
 }
 
-func TestReportsAreReadAsTheyWereWritten(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	for range 500 {
-		var want []pending[kind]
-		var group []*pending[kind]
-		for range r.IntN(20) {
-			p := &pending[kind]{id: id(r.Int()), outcome: Outcome(1 + r.IntN(2)), at: randomTime(r)}
-			group, want = append(group, p), append(want, *p)
-		}
-		var got []pending[kind]
-		require.NoError(t, readSeen(appendSeen(nil, group), func(id ID, outcome Outcome, at time.Time) {
-			got = append(got, pending[kind]{id: id, outcome: outcome, at: at})
-		}))
-		require.Equal(t, want, got)
+// readKept reads a series.
+func readKept(b []byte) (counter.Record[kind], error) {
+	s, err := readSeries(b)
+	if err != nil {
+		return counter.Record[kind]{}, err
 	}
+	return restored(&s, decode)
 }
 
 func TestTimesKeepTheirNanoseconds(t *testing.T) {
@@ -104,33 +96,137 @@ func FuzzUnseal(f *testing.F) {
 
 func FuzzReadSeen(f *testing.F) {
 	f.Add([]byte{})
-	f.Add(appendSeen(nil, []*pending[kind]{{id: id(1), outcome: Accepted, at: began}, {id: id(2), outcome: Refused, at: began}}))
+	f.Add(legacySeen(pending[kind]{id: id(1), outcome: Accepted, at: began}, pending[kind]{id: id(2), outcome: Refused, at: began}))
 	f.Add(make([]byte, seenSize))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var group []*pending[kind]
+		var reports []pending[kind]
 		err := readSeen(b, func(id ID, outcome Outcome, at time.Time) {
-			group = append(group, &pending[kind]{id: id, outcome: outcome, at: at})
+			reports = append(reports, pending[kind]{id: id, outcome: outcome, at: at})
 		})
 		if err != nil {
 			return
 		}
-		require.True(t, bytes.Equal(b, appendSeen(nil, group)))
-		for _, p := range group {
+		require.True(t, bytes.Equal(b, legacySeen(reports...)))
+		for _, p := range reports {
 			require.Contains(t, []Outcome{Accepted, Refused}, p.outcome, "there is no other")
 		}
 	})
 }
 
+// events is what a record of the journal holds.
+type events struct {
+	reports []pending[kind]
+	counts  []count
+}
+
+func readEvents(b []byte) (e events, err error) {
+	err = readRecord(b, func(id ID, outcome Outcome, at time.Time) {
+		e.reports = append(e.reports, pending[kind]{id: id, outcome: outcome, at: at})
+	}, func(c count) error {
+		e.counts = append(e.counts, c)
+		return nil
+	})
+	return e, err
+}
+
+func TestARecordIsReadAsItWasWritten(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for seed := range 500 {
+		temporality := counter.Temporality(r.IntN(2))
+		base := time.Unix(0, 1+r.Int64N(math.MaxInt64-1))
+		b := appendHead(nil, temporality, base)
+		var want events
+		var group []*pending[kind]
+		for range r.IntN(20) {
+			p := &pending[kind]{id: id(r.Int()), outcome: Outcome(1 + r.IntN(2)), at: randomTime(r)}
+			group, want.reports = append(group, p), append(want.reports, *p)
+		}
+		b = appendReports(b, group, base)
+		for m := range r.IntN(4) {
+			sums := counter.New[kind](counter.Options{Temporality: temporality, Limit: 5}, randomTime(r))
+			change := sums.Stage()
+			for range r.IntN(3) {
+				for range r.IntN(10) {
+					change.Add([]kind{{string(randomBytes(r, 2))}}, randomTime(r))
+				}
+				b = appendCounts(b, m, change.Updates(), base, encode)
+				for _, u := range change.Updates() {
+					c := count{metric: uint64(m), slot: uint64(u.Slot()), add: u.Add, counted: u.Counted, made: u.Made, flags: temporalityFlag(temporality)}
+					if u.Made {
+						key, overflow, start := u.Series()
+						if overflow {
+							c.flags |= flagOverflow
+						}
+						c.start, c.key = start, encode(key)
+					}
+					if !c.start.IsZero() {
+						c.start = time.Unix(0, c.start.UnixNano())
+					}
+					want.counts = append(want.counts, c)
+				}
+				change.Apply()
+			}
+		}
+		got, err := readEvents(b)
+		require.NoError(t, err)
+		require.Equal(t, want, got, seed)
+	}
+}
+
+func TestARecordThatIsCutOffIsNoticed(t *testing.T) {
+	sums := counter.New[kind](counter.Options{Limit: 1}, began)
+	change := sums.Stage()
+	change.Add([]kind{{"a"}, {"b"}, {"b"}}, began.Add(time.Minute))
+	b := appendReports(appendHead(nil, counter.Delta, began), []*pending[kind]{{id: id(1), outcome: Refused, at: began.Add(time.Second)}}, began)
+	whole := len(b)
+	b = appendCounts(b, 0, change.Updates(), began, encode)
+	_, err := readEvents(b)
+	require.NoError(t, err)
+	for n := range b {
+		_, err := readEvents(b[:n])
+		if n == whole {
+			require.NoError(t, err, "it counts nothing")
+			continue
+		}
+		require.ErrorIs(t, err, errLength, "%d of %d bytes", n, len(b))
+	}
+}
+
+// FuzzReadRecord reads what is said to be a record of the journal, whole or not at all.
 func FuzzReadRecord(f *testing.F) {
+	sums := counter.New[kind](counter.Options{Limit: 1}, began)
+	change := sums.Stage()
+	change.Add([]kind{{"a"}, {"b"}, {"b"}}, began.Add(time.Minute))
+	b := appendReports(appendHead(nil, counter.Delta, began), []*pending[kind]{{id: id(1), outcome: Refused, at: began.Add(time.Second)}}, began)
+	f.Add(b)
+	f.Add(appendCounts(bytes.Clone(b), 1, change.Updates(), began, encode))
 	f.Add([]byte{})
-	f.Add(appendRecord(nil, &counter.Record[kind]{Key: kind{"a"}, Start: began, Value: 1, Counted: began}, encode, counter.Cumulative))
-	f.Add(append(make([]byte, recordSize), '!'))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := readRecord(b, decode)
+		e, err := readEvents(b)
+		if err != nil {
+			require.Contains(t, []error{errLength, errOutcome}, err)
+			return
+		}
+		for _, p := range e.reports {
+			require.Contains(t, []Outcome{Accepted, Refused}, p.outcome, "there is no other")
+		}
+		for _, c := range e.counts {
+			require.GreaterOrEqual(t, c.add, int64(0), "nothing is taken away")
+		}
+		require.LessOrEqual(t, len(e.reports)*(len(ID{})+2)+len(e.counts)*3, len(b), "nothing comes out that is not there")
+	})
+}
+
+func FuzzReadSeries(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(appendSeries(nil, kept(&counter.Record[kind]{Key: kind{"a"}, Start: began, Value: 1, Counted: began}, encode, counter.Cumulative)))
+	f.Add(append(make([]byte, seriesSize), '!'))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := readKept(b)
 		if err != nil {
 			return
 		}
-		again, err := readRecord(appendRecord(nil, &r, encode, counter.Cumulative), decode)
+		again, err := readKept(appendSeries(nil, kept(&r, encode, counter.Cumulative)))
 		require.NoError(t, err)
 		require.Equal(t, r, again)
 	})
@@ -141,7 +237,8 @@ func FuzzReadMeta(f *testing.F) {
 	f.Add([]byte("null"))
 	f.Add([]byte(`{"format":"smtp_failure ledger","version":1,"instance":"a","temporality":1,"first":1,"next":3,"slots":{"failures":2}}`))
 	f.Add([]byte(`{"format":"smtp_failure ledger","version":1,"slots":{"failures":-2}}`))
-	f.Add([]byte(`{"format":"smtp_failure ledger","version":2,"slots":[]}`))
+	f.Add([]byte(`{"format":"smtp_failure ledger","version":2,"first":1,"next":5,"journal":2,"folded":3,"metrics":["failures"],"slots":{"failures":2}}`))
+	f.Add([]byte(`{"format":"smtp_failure ledger","version":3,"slots":[]}`))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		m, err := readMeta(seal(bytes.Clone(content)))
 		if err != nil {
@@ -151,7 +248,8 @@ func FuzzReadMeta(f *testing.F) {
 		}
 		require.Equal(t, format, m.Format)
 		require.Equal(t, version, m.Version)
-		require.LessOrEqual(t, m.First, m.Next)
+		require.LessOrEqual(t, max(m.First, m.Journal), m.Folded)
+		require.LessOrEqual(t, m.Folded, m.Next)
 		for name, slots := range m.Slots {
 			require.GreaterOrEqual(t, slots, 0, name)
 		}

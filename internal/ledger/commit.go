@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"go.opentelemetry.io/collector/extension/xextension/storage"
-
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
 )
 
@@ -25,7 +23,22 @@ type pending[K counter.Key[K]] struct {
 
 // commit writes a report together with all others that wait at the same time, so that one sync of the store serves many of them: whoever
 // comes first writes, those who come while it does make up the next group, and the first of them writes that.
-func (s *store[K]) commit(ctx context.Context, p *pending[K]) (Overflows, error) {
+func (s *store[K]) commit(ctx context.Context, id ID, outcome Outcome, at time.Time, counts Counts[K]) (Overflows, error) {
+	p, _ := s.idle.Get().(*pending[K])
+	if p == nil {
+		p = &pending[K]{turn: make(chan bool, 1)}
+	}
+	p.id, p.outcome, p.at, p.counts = id, outcome, at, counts
+	s.await(ctx, p)
+	over, err := p.over, p.err
+	// Whoever waits gets its turn once, so that nothing is left in the channel.
+	*p = pending[K]{turn: p.turn}
+	s.idle.Put(p)
+	return over, err
+}
+
+// await returns when the report's write has ended.
+func (s *store[K]) await(ctx context.Context, p *pending[K]) {
 	s.queue.Lock()
 	s.waiting = append(s.waiting, p)
 	first := !s.writing
@@ -33,14 +46,18 @@ func (s *store[K]) commit(ctx context.Context, p *pending[K]) (Overflows, error)
 	s.queue.Unlock()
 	if !first {
 		if written := <-p.turn; written {
-			return p.over, p.err
+			return
 		}
 	}
 
 	s.queue.Lock()
-	n := min(len(s.waiting), maxGroup)
-	group := s.waiting[:n:n]
-	s.waiting = s.waiting[n:]
+	group := s.waiting
+	if len(group) > maxGroup {
+		group = group[:maxGroup:maxGroup]
+	}
+	if s.waiting = s.waiting[len(group):]; len(s.waiting) == 0 {
+		s.waiting, s.spare = s.spare, nil
+	}
 	s.queue.Unlock()
 
 	// Whatever happens, even a panic in the store, nobody waits in vain.
@@ -52,10 +69,10 @@ func (s *store[K]) commit(ctx context.Context, p *pending[K]) (Overflows, error)
 		}
 		s.queue.Lock()
 		defer s.queue.Unlock()
-		if len(s.waiting) > 0 {
+		clear(group)
+		s.spare = group[:0]
+		if s.writing = len(s.waiting) > 0; s.writing {
 			s.waiting[0].turn <- false
-		} else {
-			s.waiting, s.writing = nil, false
 		}
 	}()
 	for _, member := range group {
@@ -63,7 +80,6 @@ func (s *store[K]) commit(ctx context.Context, p *pending[K]) (Overflows, error)
 	}
 	// The group is not the caller's alone: its context must not end the others.
 	s.commitGroup(context.WithoutCancel(ctx), group)
-	return p.over, p.err
 }
 
 var errUnfinished = fmt.Errorf("%w: the write did not end", ErrStore)
@@ -73,49 +89,58 @@ func (s *store[K]) commitGroup(ctx context.Context, group []*pending[K]) {
 	// Without a deadline there is no error.
 	_ = s.acquire(ctx)
 	defer s.release()
-
-	options := &s.ledger.options
-	ops := make(map[place]*storage.Operation)
-	if options.Deduplicate {
-		p := place{seenPlace, s.meta.Next}
-		ops[p] = storage.SetOperation(s.key(p), seal(appendSeen(nil, group)))
-	}
-	changes := make([]*counter.Change[K], len(options.Metrics))
-	for m, metric := range options.Metrics {
-		changes[m] = metric.Sums.Stage()
-		for _, p := range group {
-			if p.over == nil {
-				p.over = make(Overflows, len(options.Metrics))
-			}
-			for _, key := range p.counts[m] {
-				if changes[m].Add(key, p.at) {
-					p.over[m]++
-				}
-			}
-		}
-		for slot, record := range changes[m].Records() {
-			p := place{m, uint64(slot)}
-			ops[p] = storage.SetOperation(s.key(p), seal(appendRecord(nil, &record, options.Encode, options.Temporality)))
-		}
-	}
-
-	record := s.meta.Next
-	if err := s.write(ctx, len(group), ops); err != nil {
-		for _, change := range changes {
+	// Of a change that was applied nothing is left to drop.
+	defer func() {
+		for _, change := range s.changes {
 			change.Drop()
 		}
+	}()
+
+	record := s.meta.Next
+	if err := s.write(ctx, len(group), seal(s.stage(group)), s.due()); err != nil {
 		for _, p := range group {
 			p.err = err
 		}
 		return
 	}
-	for _, change := range changes {
+	for m, change := range s.changes {
+		updates := change.Updates()
+		for i := range updates {
+			s.dirty[m].mark(updates[i].Slot())
+		}
 		change.Apply()
 	}
-	s.ledger.mu.Lock()
-	defer s.ledger.mu.Unlock()
+	l := s.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expire()
 	for _, p := range group {
 		p.err = nil
-		s.ledger.remember(p.id, p.outcome, p.at, record)
+		l.remember(p.id, p.outcome, p.at, record)
 	}
+}
+
+// stage adds what the group counts to the changes, and returns the record of it.
+func (s *store[K]) stage(group []*pending[K]) []byte {
+	options := &s.ledger.options
+	n := len(options.Metrics)
+	over := make(Overflows, n*len(group))
+	for i, p := range group {
+		p.over = over[i*n : (i+1)*n : (i+1)*n]
+	}
+	base := group[0].at
+	// With the usual handful of counts in a report nothing has to be moved.
+	b := appendHead(make([]byte, 0, 64+64*len(group)), options.Temporality, base)
+	if options.Deduplicate {
+		b = appendReports(b, group, base)
+	} else {
+		b = appendReports[K](b, nil, base)
+	}
+	for m, change := range s.changes {
+		for _, p := range group {
+			p.over[m] = change.Add(p.counts[m], p.at)
+		}
+		b = appendCounts(b, m, change.Updates(), base, options.Encode)
+	}
+	return b
 }

@@ -224,13 +224,19 @@ func TestTheSecretInMemoryIsThatOfTheOptions(t *testing.T) {
 
 func TestWhatIsWrongWithTheMetaRecordIsSaid(t *testing.T) {
 	for content, text := range map[string]string{
-		`{"format":"smtp_failure ledger","version":2}`:                         "written by a newer release (version 2, this one reads 1)",
-		`{"format":"smtp_failure ledger","version":0}`:                         "written by version 0, which this release cannot read",
-		`{"format":"smtp_failure ledger","version":1,"slots":[]}`:              "meta is corrupt",
-		`{"format":"smtp_failure ledger","version":1}`:                         "meta is corrupt: first 0, next 0",
-		`{"format":"smtp_failure ledger","version":1,"first":1,"slots":{}}`:    "meta is corrupt: first 1, next 0",
-		`{"format":"smtp_failure ledger","version":1,"slots":{"failures":-1}}`: "meta is corrupt: -1 slots of failures",
-		`{"format":"something else","version":1,"slots":{}}`:                   "no ledger of this receiver",
+		`{"format":"smtp_failure ledger","version":3}`:                                            "written by a newer release (version 3, this one reads 2)",
+		`{"format":"smtp_failure ledger","version":0}`:                                            "written by version 0, which this release cannot read",
+		`{"format":"smtp_failure ledger","version":2,"slots":[]}`:                                 "meta is corrupt",
+		`{"format":"smtp_failure ledger","version":1}`:                                            "meta is corrupt: first 0, next 0",
+		`{"format":"smtp_failure ledger","version":2}`:                                            "meta is corrupt: first 0, next 0",
+		`{"format":"smtp_failure ledger","version":1,"first":1,"slots":{}}`:                       "meta is corrupt: first 1, next 0",
+		`{"format":"smtp_failure ledger","version":2,"first":2,"next":3,"folded":1,"slots":{}}`:   "meta is corrupt: first 2, next 3, journal 0, folded 1",
+		`{"format":"smtp_failure ledger","version":2,"next":3,"folded":4,"slots":{}}`:             "meta is corrupt: first 0, next 3, journal 0, folded 4",
+		`{"format":"smtp_failure ledger","version":2,"next":3,"folded":1,"journal":2,"slots":{}}`: "meta is corrupt: first 0, next 3, journal 2, folded 1",
+		`{"format":"smtp_failure ledger","version":2,"next":1e19,"slots":{}}`:                     "meta is corrupt",
+		`{"format":"smtp_failure ledger","version":2,"next":18446744073709551615,"slots":{}}`:     "meta is corrupt: first 0, next 18446744073709551615",
+		`{"format":"smtp_failure ledger","version":1,"slots":{"failures":-1}}`:                    "meta is corrupt: -1 slots of failures",
+		`{"format":"something else","version":1,"slots":{}}`:                                      "no ledger of this receiver",
 	} {
 		_, err := readMeta(seal([]byte(content)))
 		require.ErrorIs(t, err, ErrStore, content)

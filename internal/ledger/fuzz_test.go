@@ -20,7 +20,7 @@ func FuzzOpen(f *testing.F) {
 		`{"format":"smtp_failure ledger","version":1,"next":3,"slots":{"failures":2}}`,
 		`{"format":"smtp_failure ledger","version":1,"next":1,"slots":{"failures":1,"by_tag":7}}`,
 	} {
-		f.Add([]byte(m), appendSeen(nil, []*pending[kind]{{id: id(1), outcome: Accepted, at: began}}), appendRecord(nil, &first, encode, counter.Cumulative))
+		f.Add([]byte(m), legacySeen(pending[kind]{id: id(1), outcome: Accepted, at: began}), appendSeries(nil, kept(&first, encode, counter.Cumulative)))
 	}
 	f.Fuzz(func(t *testing.T, meta, seen, record []byte) {
 		// What may be read at once is bounded by what was written before, which the number in the meta record is trusted for.

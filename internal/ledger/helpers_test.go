@@ -193,6 +193,15 @@ func flush(tb testing.TB, l *Ledger[kind]) (points []counter.Point[kind]) {
 	return points
 }
 
+// legacySeen is a record of version 1.
+func legacySeen(reports ...pending[kind]) (b []byte) {
+	for _, p := range reports {
+		b = append(append(b, p.id[:]...), byte(p.outcome))
+		b = appendTime(b, p.at)
+	}
+	return b
+}
+
 // sum adds up the values of points.
 func sum(points []counter.Point[kind]) (sum int64) {
 	for _, p := range points {

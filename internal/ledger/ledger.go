@@ -238,12 +238,13 @@ func (a *Attempt[K]) Commit(ctx context.Context, outcome Outcome, counts Counts[
 		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		l.expire()
 		l.remember(a.id, outcome, now, 0)
 		a.land()
 		return over, nil
 	}
 
-	over, err := l.store.commit(ctx, &pending[K]{id: a.id, outcome: outcome, counts: counts, at: now, turn: make(chan bool, 1)})
+	over, err := l.store.commit(ctx, a.id, outcome, now, counts)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil && l.options.Deduplicate {
@@ -253,13 +254,12 @@ func (a *Attempt[K]) Commit(ctx context.Context, outcome Outcome, counts Counts[
 	return over, err
 }
 
-// remember adds a committed report, which the store has in that record. The lock is held.
+// remember adds a committed report, which the store has in that record. What has expired was forgotten just before. The lock is held.
 func (l *Ledger[K]) remember(id ID, outcome Outcome, at time.Time, record uint64) {
 	if !l.options.Deduplicate {
 		return
 	}
 	l.handedOver.Remove(id)
-	l.expire()
 	if l.seen.len() == l.options.MaxEntries {
 		l.seen.removeOldest()
 		l.evicted++
@@ -322,7 +322,7 @@ func (l *Ledger[K]) Collect(ctx context.Context) (*Collection[K], error) {
 		return changed
 	}, func(unkept func(place) bool) {
 		for m, report := range c.Reports {
-			report.Withhold(func(slot int) bool { return unkept(place{m, uint64(slot)}) })
+			report.Withhold(func(slot int) bool { return unkept(place{m, slot}) })
 		}
 	})
 	return c, err
@@ -374,6 +374,6 @@ func (l *Ledger[K]) Close(ctx context.Context) error {
 		return nil
 	}
 	// What an earlier write owes, and until when the counters were reported.
-	err := l.store.write(ctx, 0, nil)
+	err := l.store.write(ctx, 0, nil, true)
 	return errors.Join(err, l.store.client.Close(ctx))
 }

@@ -594,7 +594,7 @@ func (m *model) compare() error {
 	if n := m.ledger.Remembered(); n > m.maxEntries {
 		return broken("%d are remembered", n)
 	}
-	if n := m.disk.keys("seen/"); n > m.maxEntries+2*maxDeletes {
+	if n := m.disk.keys(journalPrefix); n > m.maxEntries+2*int(usual.deletes) {
 		return broken("%d records are on the disk", n)
 	}
 	return nil

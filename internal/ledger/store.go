@@ -3,9 +3,9 @@ package ledger
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,22 +15,38 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
 )
 
-// What a store holds: under "meta" what there is besides; under "seen/N" the reports of the N-th write; under "sum/METRIC/N" the
-// series in slot N of a metric. Values are absolute, never increments, so that writing one again changes nothing.
+// What a store holds: under "journal/N" what the N-th write committed, the reports and what they count; under "sum/METRIC/N" the series in slot
+// N of a metric; under "meta" what there is besides. Most writes are one record of the journal and nothing else. Now and then one also folds: it
+// writes the series that have changed as they are, says in meta from which record on the journal is not in them yet, and removes records of which no
+// report has to be remembered any more. Version 1 had "seen/N" in place of the journal, with reports only, and wrote the series each time.
 const (
-	metaKey = "meta"
+	metaKey       = "meta"
+	journalPrefix = "journal/"
+	seenPrefix    = "seen/"
+	sumPrefix     = "sum/"
 	// format and version are how a store is told from that of something else, or of another release.
 	format  = "smtp_failure ledger"
-	version = 1
+	version = 2
 )
 
 const (
 	// maxGroup is the number of reports that one write may commit.
 	maxGroup = 512
-	// maxDeletes is the number of records that one write may remove, and maxReads the number that one read fetches: a batch is held in memory whole.
-	maxDeletes = 1000
-	maxReads   = 1000
+	// maxReads is the number of records that one read fetches: a batch is held in memory whole.
+	maxReads = 1000
 )
+
+// bounds say when a commit folds though nobody asked for it.
+type bounds struct {
+	// records is how many records may be in the journal that are not in the series, which is what a start has to catch up with.
+	records uint64
+	// series is how many may have changed, which is what one fold has to write, besides those of one group.
+	series int
+	// deletes is how many records one fold removes, because a batch is held in memory whole. A commit folds when half of that can be removed.
+	deletes uint64
+}
+
+var usual = bounds{records: 1024, series: 1024, deletes: 1000}
 
 // meta is the record under metaKey.
 type meta struct {
@@ -40,10 +56,17 @@ type meta struct {
 	Instance string `json:"instance"`
 	// Random are random bytes that were made once, the secret of the receiver.
 	Random []byte `json:"random"`
-	// Records with reports are those from First on and before Next.
+	// Records are those from First on. All before Next are there, and those after it that were written since, up to the first that is not.
 	First uint64 `json:"first"`
 	Next  uint64 `json:"next"`
-	// Slots says for each metric by name that its series are in slots below that. Metrics that are disabled keep theirs.
+	// Journal is the first record that is one of the journal; those before it are of version 1.
+	Journal uint64 `json:"journal"`
+	// Folded is the first record whose counts are not in the series yet.
+	Folded uint64 `json:"folded"`
+	// Metrics are the names of those that records from Folded on count in, by index.
+	Metrics []string `json:"metrics"`
+	// Slots says for each metric by name that its series are in slots below that, but for those that are in the journal only. Metrics that are
+	// disabled keep theirs.
 	Slots map[string]int `json:"slots"`
 	// Times say for each metric by name until when it was reported.
 	Times map[string]times `json:"times"`
@@ -55,245 +78,104 @@ type times struct {
 	Taken     time.Time `json:"taken"`
 }
 
-// place is where something is kept: the reports of a write, or a series.
+// place is where a series is kept.
 type place struct {
-	// metric is the index of a metric, or seenPlace.
-	metric int
-	number uint64
+	// metric is the index of a metric.
+	metric, slot int
 }
-
-const seenPlace = -1
 
 func appendSums(places []place, metric int, slots []int) []place {
 	for _, slot := range slots {
-		places = append(places, place{metric, uint64(slot)})
+		places = append(places, place{metric, slot})
 	}
 	return places
+}
+
+// marks are slots of a metric.
+type marks struct {
+	slots  []int
+	marked []bool // by slot
+}
+
+func (m *marks) mark(slot int) {
+	if missing := slot + 1 - len(m.marked); missing > 0 {
+		m.marked = append(m.marked, make([]bool, missing)...)
+	}
+	if !m.marked[slot] {
+		m.marked[slot] = true
+		m.slots = append(m.slots, slot)
+	}
+}
+
+func (m *marks) clear() {
+	for _, slot := range m.slots {
+		m.marked[slot] = false
+	}
+	m.slots = m.slots[:0]
 }
 
 // store keeps a ledger in a storage extension.
 type store[K counter.Key[K]] struct {
 	ledger   *Ledger[K]
 	client   storage.Client
+	bounds   bounds
 	instance string
 	secret   []byte
 
 	queue   sync.Mutex
 	waiting []*pending[K]
 	writing bool
+	// spare is what the last group was in, and idle are pendings, to be used again.
+	spare []*pending[K]
+	idle  sync.Pool
 
 	failing atomic.Bool
 	// failures is how many writes failed.
 	failures atomic.Uint64
 	// lock is held by whoever changes sums or writes: a channel, because waiting for it has to end with a context. It guards what follows.
 	lock chan struct{}
+	// meta is what the last fold wrote, but for Next.
 	meta meta
-	// unsure are the places of which nobody knows what the store holds, because a write of them failed: it may have come through all
-	// the same. The next write puts them right, so that what was not committed never shows up after a restart.
-	unsure map[place]bool
+	// changes are empty changes of the metrics.
+	changes []*counter.Change[K]
+	// dirty are the series, by metric, that may be other than the store has them: it has them in the journal only, or nobody knows.
+	dirty []marks
+	// unkept are those of which not even the journal knows all.
+	unkept map[place]bool
+	// unsettled says that the last write did not work, and may have come through all the same. The next one folds and so puts right whatever it
+	// touched, and takes back or replaces its record, so that what was not committed never shows up after a restart.
+	unsettled bool
 }
 
-// Open returns the ledger that a storage client holds, empty when it holds nothing. The client is the ledger's from then on, but an error
-// leaves it, and what it holds, to the caller.
-func Open[K counter.Key[K]](ctx context.Context, client storage.Client, options Options[K]) (*Ledger[K], error) {
-	l := New(options)
-	s := &store[K]{ledger: l, client: client, lock: make(chan struct{}, 1), unsure: make(map[place]bool)}
-	if err := s.load(ctx); err != nil {
-		return nil, err
+// recordKey is where the record with that number is.
+func (s *store[K]) recordKey(number uint64) string {
+	if number < s.meta.Journal {
+		return numbered(seenPrefix, number, 16)
 	}
-	l.store = s
-	// A store that cannot be written to is better known now than with the first report.
-	if err := s.write(ctx, 0, nil); err != nil {
-		return nil, err
-	}
-	return l, nil
+	return numbered(journalPrefix, number, 16)
 }
 
-func (s *store[K]) load(ctx context.Context) error {
-	sealed, err := s.client.Get(ctx, metaKey)
-	if err != nil {
-		return fmt.Errorf("%w: reading: %w", ErrStore, err)
-	}
-	if sealed == nil {
-		s.meta = meta{
-			Format: format, Version: version, Slots: make(map[string]int), Times: make(map[string]times),
-			Instance: s.ledger.options.Instance, Random: s.ledger.options.Secret,
-		}
-		s.instance, s.secret = s.meta.Instance, s.meta.Random
-		return s.expectEmpty(ctx)
-	}
-	if s.meta, err = readMeta(sealed); err != nil {
-		return err
-	}
-	s.instance, s.secret = s.meta.Instance, s.meta.Random
-	if err := s.loadSeen(ctx); err != nil {
-		return err
-	}
-	for m := range s.ledger.options.Metrics {
-		if err := s.loadSums(ctx, m); err != nil {
-			return err
-		}
-	}
-	// What does not fit any more was counted as forgotten when it was.
-	s.ledger.evicted = 0
-	return nil
+func sumKey(metric string, slot int) string {
+	return numbered(sumPrefix+metric+"/", uint64(slot), 8) //nolint:gosec // slots are indices
 }
 
-// errLeftAlone ends the errors of a store that is there but cannot be used.
-var errLeftAlone = errors.New("it was left as it is; move it away to begin with an empty one")
-
-func corrupt(key string, err error) error {
-	return fmt.Errorf("%w: %s is corrupt: %w; %w", ErrStore, key, err, errLeftAlone)
+// numbered is a key with a number in hexadecimal. All have the same digits, to keep their order in stores that sort.
+func numbered(prefix string, number uint64, digits int) string {
+	const zeros = "0000000000000000"
+	text := strconv.FormatUint(number, 16)
+	return prefix + zeros[:max(digits-len(text), 0)] + text
 }
 
-func readMeta(sealed []byte) (meta, error) {
-	var (
-		m meta
-		// head is what every version has.
-		head struct {
-			Format  string `json:"format"`
-			Version int    `json:"version"`
-		}
-	)
-	content, err := unseal(sealed)
-	if err == nil {
-		err = json.Unmarshal(content, &head)
-	}
-	switch {
-	case err != nil || head.Format != format:
-		return m, fmt.Errorf("%w: it holds no ledger of this receiver, or a corrupt one; %w", ErrStore, errLeftAlone)
-	case head.Version > version:
-		return m, fmt.Errorf("%w: it was written by a newer release (version %d, this one reads %d); %w", ErrStore, head.Version, version, errLeftAlone)
-	case head.Version < version:
-		return m, fmt.Errorf("%w: it was written by version %d, which this release cannot read; %w", ErrStore, head.Version, errLeftAlone)
-	}
-	if err := json.Unmarshal(content, &m); err != nil {
-		return m, corrupt(metaKey, err)
-	}
-	if m.First > m.Next || m.Slots == nil {
-		return m, corrupt(metaKey, fmt.Errorf("first %d, next %d", m.First, m.Next))
-	}
-	for name, slots := range m.Slots {
-		if slots < 0 {
-			return m, corrupt(metaKey, fmt.Errorf("%d slots of %s", slots, name))
-		}
-	}
-	if m.Times == nil {
-		m.Times = make(map[string]times)
-	}
-	return m, nil
-}
-
-// expectEmpty refuses a store that holds something but no ledger, where the extension can tell.
-func (s *store[K]) expectEmpty(ctx context.Context) error {
-	walker, ok := s.client.(storage.Walker)
-	if !ok {
-		return nil
-	}
-	errForeign := fmt.Errorf("%w: it holds data of something else; %w", ErrStore, errLeftAlone)
-	return walker.Walk(ctx, func(string, []byte) ([]*storage.Operation, error) { return nil, errForeign })
-}
-
-func (s *store[K]) loadSeen(ctx context.Context) error {
-	if !s.ledger.options.Deduplicate {
-		return nil
-	}
-	return s.read(ctx, seenPlace, s.meta.First, s.meta.Next, func(number uint64, content []byte) error {
-		if content == nil {
-			return errors.New("missing")
-		}
-		return readSeen(content, func(id ID, outcome Outcome, at time.Time) {
-			s.ledger.remember(id, outcome, at, number)
-		})
-	})
-}
-
-func (s *store[K]) loadSums(ctx context.Context, m int) error {
-	options := &s.ledger.options
-	slots := s.meta.Slots[options.Metrics[m].Name]
-	records := make(map[int]counter.Record[K])
-	err := s.read(ctx, m, 0, uint64(slots), func(number uint64, content []byte) error {
-		if content == nil {
-			return nil
-		}
-		r, err := readRecord(content, options.Decode)
-		if err != nil {
-			return err
-		}
-		// What a run with cumulative totals had counted, it had also reported as such.
-		if content[0]&flagDelta == 0 && options.Temporality == counter.Delta {
-			r.Taken = r.Value
-		}
-		records[int(number)] = r
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	inOrder := func(yield func(int, counter.Record[K]) bool) {
-		for slot := range slots {
-			if r, ok := records[slot]; ok && !yield(slot, r) {
-				return
-			}
-		}
-	}
-	metric := options.Metrics[m]
-	if err := metric.Sums.Restore(slots, inOrder); err != nil {
-		return corrupt(metric.Name, err)
-	}
-	if at, ok := s.meta.Times[metric.Name]; ok {
-		metric.Sums.Resume(at.Collected, at.Taken)
-	}
-	return nil
-}
-
-// read hands over what is kept in the places from first on and before next; nil where there is nothing.
-func (s *store[K]) read(ctx context.Context, metric int, first, next uint64, each func(number uint64, content []byte) error) error {
-	for first < next {
-		until := min(first+maxReads, next)
-		ops := make([]*storage.Operation, 0, until-first)
-		for n := first; n < until; n++ {
-			ops = append(ops, storage.GetOperation(s.key(place{metric, n})))
-		}
-		if err := s.client.Batch(ctx, ops...); err != nil {
-			return fmt.Errorf("%w: reading: %w", ErrStore, err)
-		}
-		for i, op := range ops {
-			var content []byte
-			var err error
-			if op.Value != nil {
-				content, err = unseal(op.Value)
-			}
-			if err == nil {
-				err = each(first+uint64(i), content)
-			}
-			if err != nil {
-				return corrupt(op.Key, err)
-			}
-		}
-		first = until
-	}
-	return nil
-}
-
-func (s *store[K]) key(p place) string {
-	if p.metric == seenPlace {
-		// Sixteen digits keep the order of the numbers in stores that sort.
-		return fmt.Sprintf("seen/%016x", p.number)
-	}
-	return fmt.Sprintf("sum/%s/%08x", s.ledger.options.Metrics[p.metric].Name, p.number)
-}
-
-// truth is the operation that makes a place hold what it should: a series that is there, and nothing else. What reports a committed
-// write held is known to the store only, so a place for reports is unsure only when it should be empty.
+// truth is the operation that makes a place hold what it should: a series that is there, and nothing else.
 func (s *store[K]) truth(p place) *storage.Operation {
-	key := s.key(p)
-	if p.metric != seenPlace {
-		if r, ok := s.ledger.options.Metrics[p.metric].Sums.Record(int(p.number)); ok {
-			return storage.SetOperation(key, seal(appendRecord(nil, &r, s.ledger.options.Encode, s.ledger.options.Temporality)))
-		}
+	options := &s.ledger.options
+	metric := options.Metrics[p.metric]
+	key := sumKey(metric.Name, p.slot)
+	r, ok := metric.Sums.Record(p.slot)
+	if !ok {
+		return storage.DeleteOperation(key)
 	}
-	return storage.DeleteOperation(key)
+	return storage.SetOperation(key, seal(appendSeries(nil, kept(&r, options.Encode, options.Temporality))))
 }
 
 // acquire waits for the lock. It is released by taking from the channel.
@@ -332,7 +214,7 @@ func (s *store[K]) heal(ctx context.Context) error {
 		return errStillFailing
 	}
 	// A caller that gives up must not look like a store that fails.
-	return s.write(context.WithoutCancel(ctx), 0, nil)
+	return s.write(context.WithoutCancel(ctx), 0, nil, true)
 }
 
 var errStillFailing = fmt.Errorf("%w: it still fails", ErrStore)
@@ -344,67 +226,91 @@ func (s *store[K]) change(ctx context.Context, change func() (changed []place), 
 	}
 	defer s.release()
 
-	changed := change()
-	if len(changed) == 0 && !s.failing.Load() && s.ledger.oldestRecord(s.meta.Next) == s.meta.First {
+	for _, p := range change() {
+		s.dirty[p.metric].mark(p.slot)
+		s.unkept[p] = true
+	}
+	if s.changed() == 0 && s.removable() == 0 && !s.unsettled {
 		return nil
 	}
-	ops := make(map[place]*storage.Operation, len(changed))
-	for _, p := range changed {
-		ops[p] = s.truth(p)
-	}
-	if err := s.write(context.WithoutCancel(ctx), 0, ops); err != nil {
-		failed(func(p place) bool { return s.unsure[p] })
+	if err := s.write(context.WithoutCancel(ctx), 0, nil, true); err != nil {
+		failed(func(p place) bool { return s.unkept[p] })
 	}
 	return nil
 }
 
-// write puts all operations into the store at once, with those that earlier writes owe and those that relieve it of what expired. The
-// lock is held.
-func (s *store[K]) write(ctx context.Context, reports int, ops map[place]*storage.Operation) error {
-	if ops == nil {
-		ops = make(map[place]*storage.Operation)
+// changed returns how many series a fold would write.
+func (s *store[K]) changed() (n int) {
+	for i := range s.dirty {
+		n += len(s.dirty[i].slots)
 	}
-	next := s.meta
-	if op := (place{seenPlace, next.Next}); ops[op] != nil {
+	return n
+}
+
+// removable returns how many records are not needed any more, once they are folded.
+func (s *store[K]) removable() uint64 { return s.ledger.oldestRecord(s.meta.Next) - s.meta.First }
+
+// due says whether it is time for a fold.
+func (s *store[K]) due() bool {
+	return s.meta.Next-s.meta.Folded >= s.bounds.records || s.changed() >= s.bounds.series || 2*s.removable() >= s.bounds.deletes
+}
+
+// write puts a record of the journal, unless it is nil, into the store, and at once with it what a fold writes. The record is not among what is
+// folded: what it counts is not in the sums yet. also are more operations of a fold. The lock is held.
+func (s *store[K]) write(ctx context.Context, reports int, record []byte, fold bool, also ...*storage.Operation) error {
+	fold = fold || s.unsettled
+	next, ops := s.meta, also
+	if record != nil {
+		ops = append(ops, storage.SetOperation(s.recordKey(next.Next), record))
 		next.Next++
 	}
-	oldest := min(s.ledger.oldestRecord(s.meta.Next), s.meta.First+maxDeletes)
-	for ; next.First < oldest; next.First++ {
-		p := place{seenPlace, next.First}
-		ops[p] = storage.DeleteOperation(s.key(p))
-	}
-	for p := range s.unsure {
-		if ops[p] == nil {
-			ops[p] = s.truth(p)
+	if fold {
+		if record == nil && s.unsettled {
+			ops = append(ops, storage.DeleteOperation(s.recordKey(next.Next)))
+		}
+		var err error
+		if ops, err = s.fold(&next, ops); err != nil {
+			return fmt.Errorf("%w: %w", ErrStore, err)
 		}
 	}
-	next.Slots, next.Times = maps.Clone(s.meta.Slots), maps.Clone(s.meta.Times)
-	for _, m := range s.ledger.options.Metrics {
-		next.Slots[m.Name] = m.Sums.Slots()
-		collected, taken := m.Sums.Times()
-		next.Times[m.Name] = times{collected, taken}
-	}
-	content, err := json.Marshal(next)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrStore, err)
-	}
 
-	batch := make([]*storage.Operation, 0, len(ops)+1)
-	for _, op := range ops {
-		batch = append(batch, op)
-	}
-	err = s.client.Batch(ctx, append(batch, storage.SetOperation(metaKey, seal(content)))...)
+	s.unsettled = true
+	err := s.client.Batch(ctx, ops...)
 	s.observe(reports, err)
 	if err != nil {
 		s.failures.Add(1)
-		for p := range ops {
-			s.unsure[p] = true
-		}
 		return fmt.Errorf("%w: %w", ErrStore, err)
 	}
-	clear(s.unsure)
+	s.unsettled = false
 	s.meta = next
+	if fold {
+		for i := range s.dirty {
+			s.dirty[i].clear()
+		}
+		clear(s.unkept)
+	}
 	return nil
+}
+
+// fold appends what brings the series up to all records that were committed so far, and relieves the store of what expired. next becomes the
+// meta record of that.
+func (s *store[K]) fold(next *meta, ops []*storage.Operation) ([]*storage.Operation, error) {
+	next.Folded = s.meta.Next
+	for until := min(s.ledger.oldestRecord(s.meta.Next), s.meta.First+s.bounds.deletes); next.First < until; next.First++ {
+		ops = append(ops, storage.DeleteOperation(s.recordKey(next.First)))
+	}
+	next.Metrics, next.Slots, next.Times = nil, maps.Clone(s.meta.Slots), maps.Clone(s.meta.Times)
+	for m, metric := range s.ledger.options.Metrics {
+		for _, slot := range s.dirty[m].slots {
+			ops = append(ops, s.truth(place{m, slot}))
+		}
+		collected, taken := metric.Sums.Times()
+		next.Metrics = append(next.Metrics, metric.Name)
+		next.Slots[metric.Name] = metric.Sums.Slots()
+		next.Times[metric.Name] = times{collected, taken}
+	}
+	content, err := json.Marshal(next)
+	return append(ops, storage.SetOperation(metaKey, seal(content))), err
 }
 
 func (s *store[K]) observe(reports int, err error) {

@@ -146,7 +146,8 @@ func startReleased(t *testing.T, values map[string][]byte, at time.Time) *run {
 }
 
 // TestTheStoreIsThatOfTheRelease writes today what version 0.1.0 wrote, but for what is random: identities, series and their keys. A difference
-// would count repeats of reports from before an upgrade once more, or begin series anew. TestTheFormatIsThatOfItsVersion of the ledger is about the rest.
+// would count repeats of reports from before an upgrade once more, or begin series anew. TestTheFormatIsThatOfItsVersion of the ledger is about the
+// rest. The store without a number in its name is of version 1 of the format.
 func TestTheStoreIsThatOfTheRelease(t *testing.T) {
 	values := make(map[string][]byte)
 	run := startReleased(t, values, arrivedAt)
@@ -155,7 +156,7 @@ func TestTheStoreIsThatOfTheRelease(t *testing.T) {
 	}
 	require.NoError(t, run.receiver.Shutdown(t.Context()))
 
-	file := filepath.Join(releasedFiles, "v0.1.0_store.json")
+	file := filepath.Join(releasedFiles, "v0.1.0_store_v2.json")
 	content, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		today, err := json.MarshalIndent(values, "", "  ")
@@ -173,7 +174,7 @@ func TestTheStoreIsThatOfTheRelease(t *testing.T) {
 
 // TestAReleasedStoreGoesOn starts from the stores of all releases: what was sent before is known, and the totals go on.
 func TestAReleasedStoreGoesOn(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(releasedFiles, "*_store.json"))
+	files, err := filepath.Glob(filepath.Join(releasedFiles, "*_store*.json"))
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	for _, file := range files {
