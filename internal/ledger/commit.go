@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
@@ -49,6 +50,7 @@ func (s *store[K]) await(ctx context.Context, p *pending[K]) {
 			return
 		}
 	}
+	s.gather()
 
 	s.queue.Lock()
 	group := s.waiting
@@ -83,6 +85,21 @@ func (s *store[K]) await(ctx context.Context, p *pending[K]) {
 }
 
 var errUnfinished = fmt.Errorf("%w: the write did not end", ErrStore)
+
+// gather lets those run who are about to commit too, for as long as more of them do: the more share a write, the less each costs. Nobody waits
+// for a time: where nothing else is to be done it is the writer's turn at once.
+func (s *store[K]) gather() {
+	for waiting := 0; ; {
+		s.queue.Lock()
+		n := len(s.waiting)
+		s.queue.Unlock()
+		if n == waiting || n >= maxGroup {
+			return
+		}
+		waiting = n
+		runtime.Gosched()
+	}
+}
 
 // commitGroup keeps the reports and what they count in one write, and counts them when that has worked.
 func (s *store[K]) commitGroup(ctx context.Context, group []*pending[K]) {

@@ -43,6 +43,9 @@ func TestCommitsAtOneTimeShareAWrite(t *testing.T) {
 				var all sync.WaitGroup
 				for n := range test.reports {
 					all.Go(func() { s.try(t, l, n, fmt.Sprint(n%7)) })
+					if n == 0 {
+						synctest.Wait()
+					}
 				}
 				synctest.Wait()
 				for range test.writes {
@@ -62,6 +65,24 @@ func TestCommitsAtOneTimeShareAWrite(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Those who are about to commit when a write begins are in it, also when it is the first: on one processor, which nobody lets go of, each would
+// write for itself.
+func TestAWriteGathersThoseWhoAreAboutToCommit(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const reports = 40
+	s := newSetup()
+	client := newDisk().client()
+	l := s.open(t, client)
+	before := client.wrote()
+	var all sync.WaitGroup
+	for n := range reports {
+		all.Go(func() { s.try(t, l, n, "a") })
+	}
+	all.Wait()
+	assert.Less(t, client.wrote()-before, reports/4)
+	assert.Equal(t, int64(reports), total(l))
 }
 
 // Whoever writes for the others is let go with its own group: it does not go on writing for those who come later.
@@ -111,6 +132,9 @@ func TestAnErrorReachesEveryMemberOfTheGroup(t *testing.T) {
 					failed.Add(1)
 				}
 			})
+			if n == 0 {
+				synctest.Wait()
+			}
 		}
 		synctest.Wait()
 		through <- struct{}{}

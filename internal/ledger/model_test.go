@@ -27,8 +27,9 @@ var seeds = flag.Int("ledger.seeds", 300, "how many random histories TestModel p
 const seedVariable = "LEDGER_TEST_SEED"
 
 // TestModel plays random histories of a receiver: reports that come once and again, alone and at once, logs pipelines that accept, refuse for
-// good and refuse for now, stores that fail with and without effect, crashes at any write and between any two steps, restarts, metrics
-// pipelines that take and refuse, clocks that leap. It compares what the ledger does to what it promises:
+// good and refuse for now, stores that fail with and without effect, crashes at any write and between any two steps, restarts, some with metrics
+// disabled meanwhile, metrics pipelines that take and refuse, clocks that leap. What is written when is as random: the bounds are. It compares what
+// the ledger does to what it promises:
 //
 //   - what was acknowledged is counted once, over all restarts, and known to be so for as long as ttl and max_entries say;
 //   - what was not is counted at most once: only where a write had taken effect whose success nobody lived to see;
@@ -57,6 +58,8 @@ func TestModel(t *testing.T) {
 	if n >= 100 {
 		require.NotZero(t, all.Doubled, "the one gap that there is was never hit: the test does not look where it should")
 		require.NotZero(t, all.Surfaced)
+		require.NotZero(t, all.Partial)
+		require.NotZero(t, all.Replayed)
 	}
 }
 
@@ -82,6 +85,8 @@ type tally struct {
 	Reports, Sent, Acknowledged, Repeats, Crashes, Restarts, WritesFailed, Flushes int
 	// Surfaced reports were counted though nobody was told; Doubled deltas came twice.
 	Surfaced, Doubled int
+	// Partial runs had metrics disabled; Replayed records were folded by a start.
+	Partial, Replayed int
 }
 
 func (a *tally) add(b tally) {
@@ -95,6 +100,8 @@ func (a *tally) add(b tally) {
 	a.Flushes += b.Flushes
 	a.Surfaced += b.Surfaced
 	a.Doubled += b.Doubled
+	a.Partial += b.Partial
+	a.Replayed += b.Replayed
 }
 
 // modeled is what the model knows of a report.
@@ -125,6 +132,8 @@ type model struct {
 	latest  time.Time // the latest that the clock ever showed
 	pressed bool      // more was owed than the ledger remembers
 	back    *backend
+	// bounds are small, so that commits fold at any moment, or large, so that they never do.
+	bounds bounds
 	// unkept is what the metrics pipelines have taken of each series and the ledger has not kept.
 	unkept map[string]int64
 }
@@ -149,6 +158,7 @@ func history(seed uint64, steps int, log *[]string) (tally, error) {
 	} else {
 		m.ttl, m.maxEntries = 1000*time.Hour, 100_000
 	}
+	m.bounds = bounds{records: 1 << r.IntN(9), series: 1 << r.IntN(9), deletes: 1 << (1 + r.IntN(9))}
 	m.observe = func(_ int, err error) {
 		if err != nil {
 			m.tally.WritesFailed++
@@ -162,7 +172,7 @@ func history(seed uint64, steps int, log *[]string) (tally, error) {
 	}
 	m.latest = m.Now()
 	m.back = &backend{temporality: m.temporality, series: make(map[string]*line)}
-	m.note("%v, ttl %s, max_entries %d", map[counter.Temporality]string{counter.Cumulative: "cumulative", counter.Delta: "delta"}[m.temporality], m.ttl, m.maxEntries)
+	m.note("%v, ttl %s, max_entries %d, bounds %+v", map[counter.Temporality]string{counter.Cumulative: "cumulative", counter.Delta: "delta"}[m.temporality], m.ttl, m.maxEntries, m.bounds)
 	if err := m.start(); err != nil {
 		return m.tally, err
 	}
@@ -191,7 +201,7 @@ func (m *model) options() Options[kind] {
 // start is the start of a process.
 func (m *model) start() error {
 	m.client = m.disk.client()
-	l, err := Open[kind](canceledNever, m.client, m.options())
+	l, err := openBounded[kind](canceledNever, m.client, m.options(), m.bounds)
 	if err != nil {
 		return broken("the store does not open: %w", err)
 	}
@@ -231,8 +241,14 @@ func (m *model) end(clean bool) error {
 		open[report] = report.open
 	}
 	slack := maps.Clone(m.unkept)
+	m.tally.Replayed += m.unfolded()
+	if m.random.IntN(4) == 0 {
+		if err := m.without(m.random.IntN(3)); err != nil {
+			return err
+		}
+	}
 	m.client = m.disk.client()
-	l, err := Open[kind](canceledNever, m.client, m.options())
+	l, err := openBounded[kind](canceledNever, m.client, m.options(), m.bounds)
 	if err != nil {
 		return broken("the store does not open: %w", err)
 	}
@@ -257,6 +273,36 @@ func (m *model) end(clean bool) error {
 		return broken("the instance is %q", l.Instance())
 	}
 	return m.compare()
+}
+
+// unfolded returns how many records the next start has to fold.
+func (m *model) unfolded() (n int) {
+	kept, err := readMeta([]byte(m.disk.snapshot()[metaKey]))
+	if err != nil {
+		return 0
+	}
+	for number := kept.Folded; m.disk.keys(numbered(journalPrefix, number, 16)) > 0; number++ {
+		n++
+	}
+	return n
+}
+
+// without is a run in between that has some of the metrics disabled, and counts nothing. It ends as it likes.
+func (m *model) without(metrics int) error {
+	o := m.options()
+	o.Metrics = [][]Metric[kind]{nil, o.Metrics[:byReport+1], o.Metrics[byFew:]}[metrics]
+	client := m.disk.client()
+	l, err := openBounded[kind](canceledNever, client, o, m.bounds)
+	if err != nil {
+		return broken("the store does not open without all metrics: %w", err)
+	}
+	m.note("a run with %d metrics in between", len(o.Metrics))
+	m.tally.Partial++
+	if m.random.IntN(2) == 0 {
+		client.kill()
+		return nil
+	}
+	return l.Close(canceledNever)
 }
 
 func name(n int) string { return fmt.Sprintf("report %d", n) }
@@ -594,8 +640,12 @@ func (m *model) compare() error {
 	if n := m.ledger.Remembered(); n > m.maxEntries {
 		return broken("%d are remembered", n)
 	}
-	if n := m.disk.keys(journalPrefix); n > m.maxEntries+2*int(usual.deletes) {
+	// What is remembered, what is not folded yet, and what could not be removed or was not worth it.
+	if n := m.disk.keys(journalPrefix); n > m.maxEntries+int(m.bounds.records+m.bounds.deletes)+1 && !m.ledger.store.unsettled {
 		return broken("%d records are on the disk", n)
+	}
+	if n := m.unfolded(); n > int(m.bounds.records) && !m.ledger.store.unsettled {
+		return broken("%d records are not folded", n)
 	}
 	return nil
 }

@@ -16,10 +16,10 @@ import (
 // Open returns the ledger that a storage client holds, empty when it holds nothing. The client is the ledger's from then on, but an error
 // leaves it, and what it holds, to the caller.
 func Open[K counter.Key[K]](ctx context.Context, client storage.Client, options Options[K]) (*Ledger[K], error) {
-	return open(ctx, client, options, usual)
+	return openBounded(ctx, client, options, usual)
 }
 
-func open[K counter.Key[K]](ctx context.Context, client storage.Client, options Options[K], bounds bounds) (*Ledger[K], error) {
+func openBounded[K counter.Key[K]](ctx context.Context, client storage.Client, options Options[K], bounds bounds) (*Ledger[K], error) {
 	l := New(options)
 	s := &store[K]{
 		ledger: l, client: client, bounds: bounds, lock: make(chan struct{}, 1),
