@@ -199,7 +199,7 @@ func (c *Change[K]) append(one *series[K], made bool) *Update[K] {
 		c.bySlot = append(c.bySlot, make([]int32, missing)...)
 	}
 	c.updates = append(c.updates, Update[K]{series: one, Made: made})
-	c.bySlot[one.slot] = int32(len(c.updates)) //nolint:gosec // there are not more series than fit into memory
+	c.bySlot[one.slot] = int32(len(c.updates))
 	return &c.updates[len(c.updates)-1]
 }
 

@@ -32,12 +32,12 @@ func appendCounts[K counter.Key[K]](b []byte, metric int, updates []counter.Upda
 	if len(updates) == 0 {
 		return b
 	}
-	b = binary.AppendUvarint(b, uint64(metric)) //nolint:gosec // it is an index
+	b = binary.AppendUvarint(b, uint64(metric))
 	b = binary.AppendUvarint(b, uint64(len(updates)))
 	for i := range updates {
 		u := &updates[i]
-		b = binary.AppendUvarint(b, uint64(u.Slot())) //nolint:gosec // it is an index
-		add := uint64(u.Add) << 1                     //nolint:gosec // it is a number of events
+		b = binary.AppendUvarint(b, uint64(u.Slot()))
+		add := uint64(u.Add) << 1
 		if u.Made {
 			add |= 1
 		}
@@ -98,7 +98,7 @@ func readRecord(b []byte, report func(ID, Outcome, time.Time), add func(count) e
 		for n := r.uvarint(); n > 0 && !r.short; n-- {
 			c := count{metric: metric, slot: r.uvarint(), flags: flags & flagDelta}
 			bits := r.uvarint()
-			c.add, c.made = int64(bits>>1), bits&1 != 0 //nolint:gosec // the shift makes room for the sign
+			c.add, c.made = int64(bits>>1), bits&1 != 0
 			c.counted = timeOf(base + r.varint())
 			if c.made {
 				c.flags |= r.byte() & flagOverflow

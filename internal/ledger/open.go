@@ -28,21 +28,21 @@ func openBounded[K counter.Key[K]](ctx context.Context, client storage.Client, o
 	for _, metric := range options.Metrics {
 		s.changes = append(s.changes, metric.Sums.Stage())
 	}
-	disabled, err := s.load(ctx)
+	folded, err := s.load(ctx)
 	if err != nil {
 		return nil, err
 	}
 	l.store = s
-	// The journal is folded once and for all, also into metrics that this run does not have. And a store that cannot be written to is better
-	// known now than with the first report.
-	if err := s.write(ctx, 0, nil, true, disabled...); err != nil {
+	// The journal is folded, and a store that cannot be written to is better known now than with the first report.
+	if err := s.write(ctx, 0, nil, true, folded...); err != nil {
 		return nil, err
 	}
 	return l, nil
 }
 
-// load reads what the store holds. It returns the operations that fold the journal into metrics that are disabled.
-func (s *store[K]) load(ctx context.Context) (disabled []*storage.Operation, err error) {
+// load reads what the store holds. It returns the operations that fold the journal into the series, those of metrics that are disabled among them, as
+// the run that wrote it would have done.
+func (s *store[K]) load(ctx context.Context) (folded []*storage.Operation, err error) {
 	sealed, err := s.client.Get(ctx, metaKey)
 	if err != nil {
 		return nil, fmt.Errorf("%w: reading: %w", ErrStore, err)
@@ -70,18 +70,18 @@ func (s *store[K]) load(ctx context.Context) (disabled []*storage.Operation, err
 	}
 	// What does not fit any more was counted as forgotten when it was.
 	s.ledger.evicted = 0
-	for m := range s.ledger.options.Metrics {
-		if err := s.restore(m, found); err != nil {
-			return nil, err
-		}
-	}
 	for name, one := range found {
 		s.meta.Slots[name] = one.slots
 		for _, slot := range one.counted.slots {
-			disabled = append(disabled, storage.SetOperation(sumKey(name, slot), seal(appendSeries(nil, one.series[slot]))))
+			folded = append(folded, storage.SetOperation(sumKey(name, slot), seal(appendSeries(nil, one.series[slot]))))
 		}
 	}
-	return disabled, nil
+	for _, metric := range s.ledger.options.Metrics {
+		if err := s.restore(metric, found[metric.Name]); err != nil {
+			return nil, err
+		}
+	}
+	return folded, nil
 }
 
 // errLeftAlone ends the errors of a store that is there but cannot be used.
@@ -154,10 +154,10 @@ type loaded struct {
 
 // count adds what a record of the journal says.
 func (l *loaded) count(c *count) error {
-	if c.slot > uint64(l.slots) || !c.made && c.slot == uint64(l.slots) { //nolint:gosec // slots are not below zero
+	if c.slot > uint64(l.slots) || !c.made && c.slot == uint64(l.slots) {
 		return fmt.Errorf("there is no slot %d among %d", c.slot, l.slots)
 	}
-	slot := int(c.slot) //nolint:gosec // it is not above slots
+	slot := int(c.slot)
 	one := l.series[slot]
 	switch {
 	case c.made && one != nil:
@@ -180,13 +180,13 @@ func (s *store[K]) loadSeries(ctx context.Context, all map[string]*loaded, name 
 		return one, nil
 	}
 	one := &loaded{slots: s.meta.Slots[name], series: make(map[int]*series)}
-	key := func(slot uint64) string { return sumKey(name, int(slot)) }                      //nolint:gosec // it is below slots
-	err := s.read(ctx, key, 0, uint64(one.slots), func(slot uint64, content []byte) error { //nolint:gosec // slots are not below zero
+	key := func(slot uint64) string { return sumKey(name, int(slot)) }
+	err := s.read(ctx, key, 0, uint64(one.slots), func(slot uint64, content []byte) error {
 		if content == nil {
 			return nil
 		}
 		found, err := readSeries(content)
-		one.series[int(slot)] = &found //nolint:gosec // it is below slots
+		one.series[int(slot)] = &found
 		return err
 	})
 	all[name] = one
@@ -202,10 +202,10 @@ func (s *store[K]) loadJournal(ctx context.Context, all map[string]*loaded) erro
 		}
 		name := s.meta.Metrics[c.metric]
 		one, err := s.loadSeries(ctx, all, name)
-		if err == nil {
-			err = one.count(&c)
-		}
 		if err != nil {
+			return err
+		}
+		if err := one.count(&c); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		return nil
@@ -260,12 +260,9 @@ var (
 	errGap     = errors.New("the record before it is missing")
 )
 
-// restore gives a metric the series that were found, and takes it out of these. What the journal has changed is to be folded.
-func (s *store[K]) restore(m int, all map[string]*loaded) error {
+// restore gives a metric the series that were found.
+func (s *store[K]) restore(metric Metric[K], found *loaded) error {
 	options := &s.ledger.options
-	metric := options.Metrics[m]
-	found := all[metric.Name]
-	delete(all, metric.Name)
 	records := make(map[int]counter.Record[K], len(found.series))
 	for slot, one := range found.series {
 		// The run that goes on with deltas after totals takes what these were.
@@ -291,7 +288,6 @@ func (s *store[K]) restore(m int, all map[string]*loaded) error {
 	if at, ok := s.meta.Times[metric.Name]; ok {
 		metric.Sums.Resume(at.Collected, at.Taken)
 	}
-	s.dirty[m] = found.counted
 	return nil
 }
 
@@ -315,7 +311,10 @@ func (s *store[K]) read(ctx context.Context, key func(uint64) string, first, nex
 			if err == nil {
 				err = each(first+uint64(i), content)
 			}
-			if err != nil {
+			switch {
+			case errors.Is(err, ErrStore):
+				return err // of something else, which was read because of this
+			case err != nil:
 				return corrupt(op.Key, err)
 			}
 		}

@@ -156,7 +156,7 @@ func (s *store[K]) recordKey(number uint64) string {
 }
 
 func sumKey(metric string, slot int) string {
-	return numbered(sumPrefix+metric+"/", uint64(slot), 8) //nolint:gosec // slots are indices
+	return numbered(sumPrefix+metric+"/", uint64(slot), 8)
 }
 
 // numbered is a key with a number in hexadecimal. All have the same digits, to keep their order in stores that sort.
