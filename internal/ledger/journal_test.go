@@ -229,6 +229,29 @@ func TestAnAmbiguousFoldIsMended(t *testing.T) {
 	}
 }
 
+// A series that is gone while the store fails is still in its slot there. Who takes the slot next has to clear it, also if it began before.
+func TestASlotIsClearedBeforeItIsUsedAgain(t *testing.T) {
+	s, disk := newSetup(), newDisk()
+	s.maxStale, s.temporality = 1, counter.Delta
+	client := disk.client()
+	l := s.openWithin(t, client, never)
+	s.count(t, l, 1, "stale")
+	s.move(1)
+	flush(t, l)
+	attempt, _, err := l.Begin(t.Context(), id(2))
+	require.NoError(t, err)
+	client.set(func(c *fakeClient) { c.full = true })
+	s.move(1)
+	flush(t, l)
+	require.Empty(t, totals(l, 0))
+	client.set(func(c *fakeClient) { c.full = false })
+	_, err = attempt.Commit(t.Context(), Accepted, s.one("new"))
+	require.NoError(t, err)
+	require.Equal(t, 1, l.options.Metrics[0].Sums.Slots())
+	again := s.open(t, disk.client())
+	assert.Equal(t, map[string]int64{"new": 1}, totals(again, 0))
+}
+
 // journaled is a disk with a journal of five records that is not folded, of three and two.
 func journaled(t *testing.T) (*setup, *disk) {
 	s, disk := newSetup(), newDisk()
