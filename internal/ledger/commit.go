@@ -130,7 +130,7 @@ func (s *store[K]) commitGroup(ctx context.Context, group []*pending[K]) {
 	l := s.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.expire()
+	l.expire(l.options.Now())
 	for _, p := range group {
 		p.err = nil
 		l.remember(p.id, p.outcome, p.at, record)

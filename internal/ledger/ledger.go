@@ -137,6 +137,8 @@ type Attempt[K counter.Key[K]] struct {
 	// flying says that the report is in flight. landed is closed when it no longer is, and nil when nobody waits for that. The ledger's lock guards both.
 	flying bool
 	landed chan struct{}
+	// room is for what Commit returns.
+	room [2]int
 }
 
 // Begin asks for a report. Either it is to be handed to the pipelines and counted, then attempt is not nil; or it was committed before,
@@ -181,7 +183,7 @@ func (l *Ledger[K]) begin(id ID) (attempt *Attempt[K], known Outcome, landed <-c
 	l.mu.Lock()
 	defer l.mu.Unlock()
 
-	l.expire()
+	l.expire(l.options.Now())
 	if known = l.seen.of(id); known != 0 {
 		return nil, known, nil
 	}
@@ -228,7 +230,12 @@ func (a *Attempt[K]) Commit(ctx context.Context, outcome Outcome, counts Counts[
 	l := a.ledger
 	now := l.options.Now()
 	if l.store == nil {
-		over := make(Overflows, len(counts))
+		over := Overflows(a.room[:])
+		if len(counts) <= len(a.room) {
+			over = over[:len(counts)]
+		} else {
+			over = make(Overflows, len(counts))
+		}
 		for m, keys := range counts {
 			for _, key := range keys {
 				if l.options.Metrics[m].Sums.Add(key, now) {
@@ -238,7 +245,7 @@ func (a *Attempt[K]) Commit(ctx context.Context, outcome Outcome, counts Counts[
 		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.expire()
+		l.expire(now)
 		l.remember(a.id, outcome, now, 0)
 		a.land()
 		return over, nil
@@ -268,8 +275,8 @@ func (l *Ledger[K]) remember(id ID, outcome Outcome, at time.Time, record uint64
 }
 
 // expire forgets what is older than the ttl. The lock is held.
-func (l *Ledger[K]) expire() {
-	until := l.options.Now().Sub(l.began) - l.options.TTL
+func (l *Ledger[K]) expire(now time.Time) {
+	until := now.Sub(l.began) - l.options.TTL
 	for e := l.seen.oldest(); e != nil && e.at <= until; e = l.seen.oldest() {
 		l.seen.removeOldest()
 	}
@@ -279,7 +286,7 @@ func (l *Ledger[K]) expire() {
 func (l *Ledger[K]) Remembered() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.expire()
+	l.expire(l.options.Now())
 	return l.seen.len()
 }
 
@@ -294,7 +301,7 @@ func (l *Ledger[K]) EvictedEarly() int64 {
 func (l *Ledger[K]) oldestRecord(next uint64) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.expire()
+	l.expire(l.options.Now())
 	if e := l.seen.oldest(); e != nil {
 		return e.record
 	}

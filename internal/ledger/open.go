@@ -228,7 +228,7 @@ func (s *store[K]) loadJournal(ctx context.Context, all map[string]*loaded) erro
 		s.meta.Next = max(s.meta.Next, number+1)
 		remember := func(id ID, outcome Outcome, at time.Time) {
 			if l.options.Deduplicate {
-				l.expire()
+				l.expire(l.options.Now())
 				l.remember(id, outcome, at, number)
 			}
 		}
