@@ -210,21 +210,24 @@ func TestLeastSquares(t *testing.T) {
 
 // What grows is told from what does not.
 func TestSoakVerdict(t *testing.T) {
-	samples := func(growth float64) []sample {
+	samples := func(growth, live float64) []sample {
 		var all []sample
 		for i := range 40 {
-			m := held{held: mebibyte * (100 + growth*float64(i) + float64(i%3)), heap: 50 * mebibyte}
+			m := held{held: mebibyte * (100 + growth*float64(i) + float64(i%3)), heap: 50 * mebibyte, live: mebibyte * (20 + live*float64(i))}
 			all = append(all, sample{time.Duration(i) * time.Minute, m, 30, 20, 8})
 		}
 		return all
 	}
-	if err := printSoak(samples(0)); err != nil {
+	if err := printSoak(samples(0, 0)); err != nil {
 		t.Errorf("nothing grew, but: %v", err)
 	}
-	if err := printSoak(samples(0.5)); err == nil || !strings.Contains(err.Error(), "memory") {
+	if err := printSoak(samples(0.5, 0)); err == nil || !strings.Contains(err.Error(), "memory") {
 		t.Errorf("the memory grew, but: %v", err)
 	}
-	if got := slope(samples(0.5), func(s sample) float64 { return s.memory.held }) / mebibyte; math.Abs(got-30) > 2 {
+	if err := printSoak(samples(0, 0.1)); err == nil || !strings.Contains(err.Error(), "live heap") {
+		t.Errorf("what is in use grew, but: %v", err)
+	}
+	if got := slope(samples(0.5, 0), func(s sample) float64 { return s.memory.held }) / mebibyte; math.Abs(got-30) > 2 {
 		t.Errorf("half a MiB a minute is %.1f an hour", got)
 	}
 }

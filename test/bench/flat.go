@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -15,6 +17,8 @@ const (
 	// flatGrowth is how much more may be held at the end than after the first part, as a share and at least in bytes: the collector of
 	// garbage runs when it likes.
 	flatGrowth, flatSlack = 0.20, 24 << 20
+	// liveGrowth and liveSlack are the same of the heap without garbage, which has no such excuse.
+	liveGrowth, liveSlack = 0.05, 1 << 20
 	mebibyte              = 1 << 20
 
 	// times is how often the limits are reached when the memory is measured, and leastSent how many reports are sent for it at least.
@@ -46,15 +50,20 @@ func (o *options) runFlat(ctx context.Context) (err error) {
 	l := defaultLimits.scaled(o.quick)
 	fmt.Printf("%d reports of %d distinct tags and enhanced statuses, each with an id of its own, with max_entries %d and cardinality_limit %d:\n\n",
 		o.reports, o.distinct, l.entries, l.series)
-	fmt.Println("| reports | requests/s | CPU for each | p99 | memory held | peak | Go heap |")
+	fmt.Println("| reports | requests/s | CPU for each | p99 | memory held | peak | live heap |")
 	fmt.Println("|---:|---:|---:|---:|---:|---:|---:|")
-	s, err := start(ctx, ours, o.ours, l.environment(), o.config("ours", "limits")...)
+	// Only a collector that serves its profiles collects its garbage when it is asked to.
+	program, err := o.profiled(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := start(ctx, ours, program, l.environment(), o.config("ours", "limits", "profiling")...)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
 	sending := newHostile(o.distinct)
-	var first, last float64
+	var first, last held
 	part := min(1_000_000, max(1, o.reports/10))
 	for sent := 0; sent < o.reports; sent += part {
 		if err := context.Cause(ctx); err != nil {
@@ -72,16 +81,18 @@ func (o *options) runFlat(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		m, err := s.look()
-		if err != nil {
+		if last, err = s.look(); err != nil {
 			return err
 		}
-		if last = m.held; first == 0 {
+		if last.live, err = s.liveHeap(); err != nil {
+			return err
+		}
+		if first == (held{}) {
 			first = last
 		}
 		fmt.Printf("| %d | %.0f | %s | %s | %.0f MiB | %.0f MiB | %.0f MiB |\n", sending.sent, got.perSecond(),
 			microseconds(float64(after-before)/float64(got.answers())), microseconds(float64(got.percentile(0.99))),
-			m.held/mebibyte, m.peak/mebibyte, m.heap/mebibyte)
+			last.held/mebibyte, last.peak/mebibyte, last.live/mebibyte)
 	}
 	counted, err := s.counted(o.reports)
 	if err != nil {
@@ -95,8 +106,11 @@ func (o *options) runFlat(ctx context.Context) (err error) {
 	if counted != o.reports || int(byTag) != o.reports {
 		return errors.New("the counters are wrong")
 	}
-	if last > first*(1+flatGrowth) && last > first+flatSlack {
-		return fmt.Errorf("it holds %.0f MiB after the first part and %.0f MiB at the end", first/mebibyte, last/mebibyte)
+	if last.held > first.held*(1+flatGrowth) && last.held > first.held+flatSlack {
+		return fmt.Errorf("it holds %.0f MiB after the first part and %.0f MiB at the end", first.held/mebibyte, last.held/mebibyte)
+	}
+	if last.live > first.live*(1+liveGrowth)+liveSlack {
+		return fmt.Errorf("%.1f MiB of heap are in use after the first part and %.1f MiB at the end", first.live/mebibyte, last.live/mebibyte)
 	}
 	return o.fit(ctx)
 }
@@ -110,9 +124,9 @@ func (s *server) take(sending requests, n int) (*outcome, error) {
 	return got, err
 }
 
-// held is what memory a process has.
+// held is what memory a process has: what is held of the machine's, the most that was, and the heap with its garbage and without.
 type held struct {
-	held, peak, heap float64
+	held, peak, heap, live float64
 }
 
 func (s *server) look() (held, error) {
@@ -124,6 +138,21 @@ func (s *server) look() (held, error) {
 	m.peak, errs[1] = s.memory("VmHWM")
 	m.heap, errs[2] = sum(s.telemetry, "otelcol_process_runtime_heap_alloc_bytes")
 	return m, errors.Join(errs[:]...)
+}
+
+// liveHeap returns what is left of the heap when its garbage has been collected, which it asks for. Only a collector that serves its profiles
+// tells.
+func (s *server) liveHeap() (float64, error) {
+	text, err := get(s.profiles + "heap?gc=1&debug=1")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, "# HeapAlloc = "); ok {
+			return strconv.ParseFloat(strings.TrimSpace(value), 64)
+		}
+	}
+	return 0, errors.New("the profile of the heap does not say how large it is")
 }
 
 // fit finds how the peak of memory follows from the limits.

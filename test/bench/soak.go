@@ -100,6 +100,9 @@ func (s *server) sample(ctx context.Context, every, duration time.Duration) ([]s
 		if err != nil {
 			return nil, err
 		}
+		if m.live, err = s.liveHeap(); err != nil {
+			return nil, err
+		}
 		goroutines, err := s.goroutines()
 		if err != nil {
 			return nil, err
@@ -133,8 +136,9 @@ func printSoak(samples []sample) (grew error) {
 		decides bool
 	}{
 		{"memory held, MiB", mebibyte, soakSwing, func(s sample) float64 { return s.memory.held }, true},
-		// It swings between collections of garbage.
+		// With garbage it swings, between one collection and the next.
 		{"Go heap, MiB", mebibyte, 0, func(s sample) float64 { return s.memory.heap }, false},
+		{"live heap, MiB", mebibyte, liveSlack, func(s sample) float64 { return s.memory.live }, true},
 		{"goroutines", 1, soakHandful, func(s sample) float64 { return s.goroutines }, true},
 		{"open files", 1, soakHandful, func(s sample) float64 { return s.files }, true},
 		{"threads", 1, soakHandful, func(s sample) float64 { return s.threads }, true},
@@ -154,7 +158,7 @@ func printSoak(samples []sample) (grew error) {
 		}
 	}
 	if grew == nil {
-		fmt.Printf("\nFlat: nothing grew by more than %.0f %% (memory: and %d MiB; the others: and %d) from the first quarter to the last, over %d samples.\n", soakGrowth*100, soakSwing/mebibyte, soakHandful, len(samples))
+		fmt.Printf("\nFlat: nothing grew by more than %.0f %% (memory held: and %d MiB; live heap: and %d MiB; the others: and %d) from the first quarter to the last, over %d samples.\n", soakGrowth*100, soakSwing/mebibyte, liveSlack/mebibyte, soakHandful, len(samples))
 	}
 	return grew
 }
