@@ -6,7 +6,7 @@ import "time"
 // and again, so nothing here holds a pointer but the list of blocks.
 type seen struct {
 	// numbers are those of the entries: the first that was ever added is 0.
-	numbers map[ID]uint64
+	numbers index
 	// blocks hold the entries from number first on, which is in the first block, and before next.
 	blocks      []*block
 	first, next uint64
@@ -31,19 +31,21 @@ type entry struct {
 }
 
 func newSeen() seen {
-	return seen{numbers: make(map[ID]uint64)}
+	return seen{numbers: newIndex()}
 }
 
 // len returns the number of reports.
-func (s *seen) len() int { return len(s.numbers) }
+func (s *seen) len() int { return s.numbers.used }
 
 // of returns what became of a report, 0 when it is not there.
 func (s *seen) of(id ID) Outcome {
-	if n, ok := s.numbers[id]; ok {
+	if n, ok := s.numbers.get(&id, s.idOf); ok {
 		return s.entry(n).outcome
 	}
 	return 0
 }
+
+func (s *seen) idOf(n uint64) *ID { return &s.entry(n).id }
 
 func (s *seen) entry(n uint64) *entry {
 	return &s.blocks[n/blockSize-s.first/blockSize][n%blockSize]
@@ -51,9 +53,6 @@ func (s *seen) entry(n uint64) *entry {
 
 // add adds a report as the newest.
 func (s *seen) add(e entry) {
-	if n, ok := s.numbers[e.id]; ok {
-		s.entry(n).outcome = 0
-	}
 	if s.next/blockSize-s.first/blockSize == uint64(len(s.blocks)) {
 		if s.spare == nil {
 			s.spare = new(block)
@@ -61,9 +60,11 @@ func (s *seen) add(e entry) {
 		s.blocks = append(s.blocks, s.spare)
 		s.spare = nil
 	}
-	s.numbers[e.id] = s.next
+	*s.entry(s.next) = e
+	if n, ok := s.numbers.put(&e.id, s.next, s.idOf); ok {
+		s.entry(n).outcome = 0
+	}
 	s.next++
-	*s.entry(s.next - 1) = e
 }
 
 // oldest returns the oldest report, nil when there is none.
@@ -80,7 +81,7 @@ func (s *seen) oldest() *entry {
 // removeOldest forgets what oldest returns.
 func (s *seen) removeOldest() {
 	if e := s.oldest(); e != nil {
-		delete(s.numbers, e.id)
+		s.numbers.remove(&e.id, s.idOf)
 		s.advance()
 	}
 }
