@@ -17,10 +17,8 @@ const (
 	// flatGrowth is how much more may be held at the end than after the first part, as a share and at least in bytes: the collector of
 	// garbage runs when it likes.
 	flatGrowth, flatSlack = 0.20, 24 << 20
-	// liveGrowth and liveSlack are the same of the heap without garbage, which has no such excuse. mapGrowth is one: where entries come and go, Go's
-	// map takes so many bytes more for each of them, once, after some millions.
+	// liveGrowth and liveSlack are the same of the heap without garbage, which has no such excuse.
 	liveGrowth, liveSlack = 0.05, 1 << 20
-	mapGrowth             = 72
 	mebibyte              = 1 << 20
 
 	// times is how often the limits are reached when the memory is measured, and leastSent how many reports are sent for it at least.
@@ -111,7 +109,7 @@ func (o *options) runFlat(ctx context.Context) (err error) {
 	if last.held > first.held*(1+flatGrowth) && last.held > first.held+flatSlack {
 		return fmt.Errorf("it holds %.0f MiB after the first part and %.0f MiB at the end", first.held/mebibyte, last.held/mebibyte)
 	}
-	if last.live > first.live*(1+liveGrowth)+liveSlack+float64(mapGrowth*l.entries) {
+	if last.live > first.live*(1+liveGrowth)+liveSlack {
 		return fmt.Errorf("%.1f MiB of heap are in use after the first part and %.1f MiB at the end", first.live/mebibyte, last.live/mebibyte)
 	}
 	return o.fit(ctx)
