@@ -11,8 +11,8 @@ import (
 // The index does what a map does, whatever comes and goes in whatever order.
 func TestIndexIsAMap(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	x, want, ids := newIndex(), make(map[ID]uint64), []ID{}
-	idOf := func(number uint64) *ID { return &ids[number] }
+	x, want, ids := newIndex(), make(map[ID]uint32), []ID{}
+	idOf := func(number uint32) *ID { return &ids[number] }
 	for step := range 300_000 {
 		// Nearly full tables, whose searches are long, are the hard ones: their sizes go up to a few hundred and down again.
 		one := id(rng.IntN(50 + step/100%600))
@@ -21,7 +21,7 @@ func TestIndexIsAMap(t *testing.T) {
 			x.remove(&one, idOf)
 			delete(want, one)
 		default:
-			number := uint64(len(ids))
+			number := uint32(len(ids))
 			ids = append(ids, one)
 			before, had := x.put(&one, number, idOf)
 			wantBefore, wantHad := want[one]
@@ -38,7 +38,7 @@ func TestIndexIsAMap(t *testing.T) {
 		if step%10_000 != 0 {
 			continue
 		}
-		got2 := make(map[ID]uint64)
+		got2 := make(map[ID]uint32)
 		for _, slot := range x.slots {
 			if slot != 0 {
 				number := numberIn(slot)
@@ -53,9 +53,9 @@ func TestIndexIsAMap(t *testing.T) {
 func TestIndexDoesNotGrowByWhatGoes(t *testing.T) {
 	const entries = 1000
 	x, ids := newIndex(), make([]ID, 2*entries)
-	idOf := func(number uint64) *ID { return &ids[number%uint64(len(ids))] }
+	idOf := func(number uint32) *ID { return &ids[number%uint32(len(ids))] }
 	size := 0
-	for number := range uint64(500_000) {
+	for number := range uint32(500_000) {
 		if number >= entries {
 			x.remove(idOf(number-entries), idOf)
 		}
@@ -72,12 +72,14 @@ func TestIndexDoesNotGrowByWhatGoes(t *testing.T) {
 
 // What a slot holds comes out of it again, and is never what a free slot holds.
 func TestSlots(t *testing.T) {
-	for _, number := range []uint64{0, 1, 1<<numberBits - 3} {
-		for _, hash := range []uint64{0, 1, 1 << 63, 1<<64 - 1} {
+	x := newIndex()
+	for _, number := range []uint32{0, 1, 1<<32 - 1} {
+		for _, hash := range []uint64{0, 1, 1 << 33, 1 << 63, 1<<64 - 1} {
 			slot := slotOf(hash, number)
 			require.NotZero(t, slot)
 			require.Equal(t, number, numberIn(slot))
-			require.Equal(t, hash>>numberBits, slot>>numberBits)
+			require.Equal(t, hash>>33, slot>>33)
+			require.Equal(t, int(hash>>(64-minPlaceBits)), x.place(slot))
 		}
 	}
 }

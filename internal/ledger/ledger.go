@@ -74,7 +74,7 @@ type Options[K counter.Key[K]] struct {
 	Deduplicate bool
 	// TTL is how long a committed report is remembered, at least.
 	TTL time.Duration
-	// MaxEntries is the number of committed reports that are remembered, at least 1; the oldest make room.
+	// MaxEntries is the number of committed reports that are remembered, at least 1 and at most 1<<30; the oldest make room.
 	MaxEntries int
 	// Patience is how long Begin waits for a copy in flight.
 	Patience time.Duration
@@ -121,6 +121,7 @@ type Ledger[K counter.Key[K]] struct {
 
 // New returns a ledger that is kept in memory only.
 func New[K counter.Key[K]](options Options[K]) *Ledger[K] {
+	options.MaxEntries = min(options.MaxEntries, maxIndexed)
 	l := &Ledger[K]{options: options, began: options.Now(), inFlight: make(map[ID]*Attempt[K]), seen: newSeen()}
 	// The size was checked when the configuration was; it is the only error there is.
 	l.handedOver, _ = simplelru.NewLRU[ID, Outcome](max(options.MaxEntries, 1), nil)

@@ -40,12 +40,15 @@ func (s *seen) len() int { return s.numbers.used }
 // of returns what became of a report, 0 when it is not there.
 func (s *seen) of(id ID) Outcome {
 	if n, ok := s.numbers.get(&id, s.idOf); ok {
-		return s.entry(n).outcome
+		return s.entry(s.number(n)).outcome
 	}
 	return 0
 }
 
-func (s *seen) idOf(n uint64) *ID { return &s.entry(n).id }
+// number returns the number of which the index has the low half. No two entries are so far apart that it could be another one.
+func (s *seen) number(low uint32) uint64 { return s.first + uint64(low-uint32(s.first)) }
+
+func (s *seen) idOf(low uint32) *ID { return &s.entry(s.number(low)).id }
 
 func (s *seen) entry(n uint64) *entry {
 	return &s.blocks[n/blockSize-s.first/blockSize][n%blockSize]
@@ -61,8 +64,8 @@ func (s *seen) add(e entry) {
 		s.spare = nil
 	}
 	*s.entry(s.next) = e
-	if n, ok := s.numbers.put(&e.id, s.next, s.idOf); ok {
-		s.entry(n).outcome = 0
+	if n, ok := s.numbers.put(&e.id, uint32(s.next), s.idOf); ok {
+		s.entry(s.number(n)).outcome = 0
 	}
 	s.next++
 }
