@@ -104,26 +104,38 @@ func (s *Sums[K]) each(n int, do func(i int)) {
 	}
 }
 
-// Add counts one event of the key at now. It reports whether the event went to the overflow series.
-func (s *Sums[K]) Add(key K, now time.Time) (overflowed bool) {
+// Add counts one event of each key at now. It returns how many of them went to the overflow series.
+func (s *Sums[K]) Add(keys []K, now time.Time) (overflowed int) {
+	if len(keys) == 0 {
+		return 0
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-
-	one, ok := s.byKey[key]
-	switch {
-	case ok:
-	case len(s.byKey) < s.options.Limit:
-		one = s.make(key.Clone(), false)
-		s.link(one)
-	case s.overflow == nil:
-		one = s.makeOverflow()
-		s.link(one)
-	default:
-		one = s.overflow
+	for i := range keys {
+		one := s.of(keys[i])
+		one.value++
+		one.counted = now
+		if one.overflow {
+			overflowed++
+		}
 	}
-	one.value++
-	one.counted = now
-	return one.overflow
+	return overflowed
+}
+
+// of returns the series that an event of the key goes to.
+func (s *Sums[K]) of(key K) *series[K] {
+	if one, ok := s.byKey[key]; ok {
+		return one
+	}
+	if len(s.byKey) < s.options.Limit {
+		one := s.make(key.Clone(), false)
+		s.link(one)
+		return one
+	}
+	if s.overflow == nil {
+		s.link(s.makeOverflow())
+	}
+	return s.overflow
 }
 
 // make returns a new series, in a slot of its own but not linked.

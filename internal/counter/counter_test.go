@@ -50,8 +50,8 @@ func points(r *Report[kind]) []string {
 
 func TestCumulativeBeginsWithZero(t *testing.T) {
 	sums := newSums(Options{})
-	sums.Add(kind{"a"}, at(3*time.Second))
-	sums.Add(kind{"a"}, at(4*time.Second))
+	sums.Add([]kind{{"a"}}, at(3*time.Second))
+	sums.Add([]kind{{"a"}}, at(4*time.Second))
 
 	first := sums.Collect(at(10 * time.Second))
 	assert.Equal(t, []string{"a 0s..10s 0"}, points(first))
@@ -63,7 +63,7 @@ func TestCumulativeBeginsWithZero(t *testing.T) {
 	second.Taken()
 	assert.False(t, sums.Untaken())
 
-	sums.Add(kind{"b"}, at(21*time.Second))
+	sums.Add([]kind{{"b"}}, at(21*time.Second))
 	third := sums.Collect(at(30 * time.Second))
 	assert.Equal(t, []string{"a 0s..30s 2", "b 20s..30s 0"}, points(third),
 		"totals go out also when nothing new came, and a series begins where it was last certainly zero")
@@ -71,13 +71,13 @@ func TestCumulativeBeginsWithZero(t *testing.T) {
 
 func TestCumulativeRepeatsTheZeroUntilItIsTaken(t *testing.T) {
 	sums := newSums(Options{})
-	sums.Add(kind{"a"}, at(time.Second))
+	sums.Add([]kind{{"a"}}, at(time.Second))
 
 	sums.Collect(at(10 * time.Second)) // refused
 	refused := sums.Collect(at(20 * time.Second))
 	assert.Equal(t, []string{"a 0s..10s 0", "a 0s..20s 1"}, points(refused), "the zero keeps its time, so that it never looks like a reset")
 
-	sums.Add(kind{"a"}, at(21*time.Second))
+	sums.Add([]kind{{"a"}}, at(21*time.Second))
 	taken := sums.Collect(at(30 * time.Second))
 	assert.Equal(t, []string{"a 0s..10s 0", "a 0s..30s 2"}, points(taken))
 	taken.Taken()
@@ -87,19 +87,19 @@ func TestCumulativeRepeatsTheZeroUntilItIsTaken(t *testing.T) {
 
 func TestDelta(t *testing.T) {
 	sums := newSums(Options{Temporality: Delta})
-	sums.Add(kind{"a"}, at(time.Second))
+	sums.Add([]kind{{"a"}}, at(time.Second))
 	first := sums.Collect(at(10 * time.Second))
 	assert.Equal(t, []string{"a 0s..10s 1"}, points(first))
 	first.Taken()
 
 	assert.Empty(t, points(sums.Collect(at(20*time.Second))), "nothing new, nothing to send")
 
-	sums.Add(kind{"a"}, at(21*time.Second))
-	sums.Add(kind{"b"}, at(22*time.Second))
+	sums.Add([]kind{{"a"}}, at(21*time.Second))
+	sums.Add([]kind{{"b"}}, at(22*time.Second))
 	refused := sums.Collect(at(30 * time.Second))
 	assert.Equal(t, []string{"a 10s..30s 1", "b 20s..30s 1"}, points(refused))
 
-	sums.Add(kind{"a"}, at(31*time.Second))
+	sums.Add([]kind{{"a"}}, at(31*time.Second))
 	kept := sums.Collect(at(40 * time.Second))
 	assert.Equal(t, []string{"a 10s..40s 2", "b 20s..40s 1"}, points(kept), "what was refused is kept and its time covered")
 	kept.Taken()
@@ -110,11 +110,11 @@ func TestDelta(t *testing.T) {
 func TestWhatIsCountedWhileAReportIsUnderWayGoesIntoTheNext(t *testing.T) {
 	for _, temporality := range []Temporality{Cumulative, Delta} {
 		sums := newSums(Options{Temporality: temporality})
-		sums.Add(kind{"a"}, at(0))
+		sums.Add([]kind{{"a"}}, at(0))
 		sums.Collect(at(time.Second)).Taken()
-		sums.Add(kind{"a"}, at(time.Second))
+		sums.Add([]kind{{"a"}}, at(time.Second))
 		underWay := sums.Collect(at(2 * time.Second))
-		sums.Add(kind{"a"}, at(2*time.Second))
+		sums.Add([]kind{{"a"}}, at(2*time.Second))
 		underWay.Taken()
 
 		assert.True(t, sums.Untaken())
@@ -129,7 +129,7 @@ func TestWhatIsCountedWhileAReportIsUnderWayGoesIntoTheNext(t *testing.T) {
 func TestPastTheLimitOneSeriesTakesTheRest(t *testing.T) {
 	sums := newSums(Options{Limit: 2})
 	for i, name := range []string{"a", "b", "c", "d", "a", "c"} {
-		assert.Equal(t, name == "c" || name == "d", sums.Add(kind{name}, at(time.Duration(i))), name)
+		assert.Equal(t, name == "c" || name == "d", sums.Add([]kind{{name}}, at(time.Duration(i))) == 1, name)
 	}
 	assert.Equal(t, 3, sums.Len(), "the limit and the overflow series")
 	sums.Collect(at(time.Second)).Taken()
@@ -138,8 +138,8 @@ func TestPastTheLimitOneSeriesTakesTheRest(t *testing.T) {
 
 func TestStaleSeriesEnd(t *testing.T) {
 	sums := newSums(Options{MaxStale: time.Minute, Limit: 1})
-	sums.Add(kind{"a"}, at(0))
-	sums.Add(kind{"b"}, at(30*time.Second))
+	sums.Add([]kind{{"a"}}, at(0))
+	sums.Add([]kind{{"b"}}, at(30*time.Second))
 	sums.Collect(at(31 * time.Second)).Taken()
 
 	late := sums.Collect(at(2 * time.Minute))
@@ -152,7 +152,7 @@ func TestStaleSeriesEnd(t *testing.T) {
 	end := sums.Collect(at(4 * time.Minute))
 	assert.Equal(t, []string{"a 0s..4m0s ended", "overflow 0s..4m0s ended"}, points(end))
 
-	sums.Add(kind{"a"}, at(4*time.Minute))
+	sums.Add([]kind{{"a"}}, at(4*time.Minute))
 	end.Taken()
 	assert.Equal(t, 1, sums.Len(), "a was counted meanwhile and goes on")
 	goesOn := sums.Collect(at(5 * time.Minute))
@@ -161,13 +161,13 @@ func TestStaleSeriesEnd(t *testing.T) {
 
 	sums.Collect(at(10 * time.Minute)).Taken()
 	assert.Zero(t, sums.Len())
-	sums.Add(kind{"b"}, at(11*time.Minute))
+	sums.Add([]kind{{"b"}}, at(11*time.Minute))
 	assert.Equal(t, []string{"b 10m0s..12m0s 0"}, points(sums.Collect(at(12*time.Minute))), "there is room again, and the new series begins after the old ones ended")
 }
 
 func TestStaleDeltasEndSilently(t *testing.T) {
 	sums := newSums(Options{Temporality: Delta, MaxStale: time.Minute})
-	sums.Add(kind{"a"}, at(0))
+	sums.Add([]kind{{"a"}}, at(0))
 	sums.Collect(at(2 * time.Minute)) // refused
 	assert.Equal(t, 1, sums.Len())
 	sums.Collect(at(3 * time.Minute)).Taken()
@@ -180,7 +180,7 @@ func TestStaleDeltasEndSilently(t *testing.T) {
 
 func TestZeroMaxStaleKeepsSeriesForever(t *testing.T) {
 	sums := newSums(Options{})
-	sums.Add(kind{"a"}, at(0))
+	sums.Add([]kind{{"a"}}, at(0))
 	for i := range 3 {
 		sums.Collect(at(time.Duration(i+1) * 1000 * time.Hour)).Taken()
 	}
@@ -189,7 +189,7 @@ func TestZeroMaxStaleKeepsSeriesForever(t *testing.T) {
 
 func TestTimeAdvancesWhateverTheClockDoes(t *testing.T) {
 	sums := newSums(Options{})
-	sums.Add(kind{"a"}, at(0))
+	sums.Add([]kind{{"a"}}, at(0))
 	last := began
 	for _, clock := range []time.Duration{0, 0, time.Second, -time.Hour, time.Second, 2 * time.Second} {
 		report := sums.Collect(at(clock))
@@ -206,8 +206,8 @@ func TestTimeAdvancesWhateverTheClockDoes(t *testing.T) {
 func TestPointsStopWhenAskedTo(t *testing.T) {
 	for _, temporality := range []Temporality{Cumulative, Delta} {
 		sums := newSums(Options{Temporality: temporality})
-		sums.Add(kind{"a"}, at(0))
-		sums.Add(kind{"b"}, at(0))
+		sums.Add([]kind{{"a"}}, at(0))
+		sums.Add([]kind{{"b"}}, at(0))
 		sums.Collect(at(1)) // refused: the next report has zeros and counts
 		for stop := 1; stop <= 2; stop++ {
 			seen := 0
@@ -228,7 +228,7 @@ func TestConcurrentCountsAreExact(t *testing.T) {
 	for g := range goroutines {
 		adding.Go(func() {
 			for i := range each {
-				sums.Add(kind{fmt.Sprint((g + i) % 20)}, began)
+				sums.Add([]kind{{fmt.Sprint((g + i) % 20)}}, began)
 			}
 		})
 	}
@@ -267,7 +267,7 @@ func TestCountsDuringALongReportAreExact(t *testing.T) {
 			adding.Go(func() {
 				r := rand.New(rand.NewPCG(uint64(g), 0))
 				for range each {
-					sums.Add(kind{strconv.Itoa(r.IntN(names))}, began)
+					sums.Add([]kind{{strconv.Itoa(r.IntN(names))}}, began)
 				}
 			})
 		}
@@ -341,7 +341,7 @@ func TestNothingIsLostOrDoubled(t *testing.T) {
 		for range 200 {
 			switch r.IntN(5) {
 			case 0, 1:
-				sums.Add(kind{fmt.Sprint(r.IntN(6))}, clock)
+				sums.Add([]kind{{fmt.Sprint(r.IntN(6))}}, clock)
 				counted++
 			case 2:
 				clock = clock.Add(time.Duration(r.IntN(30)-5) * time.Second)
@@ -412,7 +412,7 @@ func (b *backend) total() (total int64) {
 func TestSeriesShareNoMemoryWithWhatTheyCameIn(t *testing.T) {
 	sums := newSums(Options{})
 	key := kind{string([]byte("a"))}
-	sums.Add(key, began)
+	sums.Add([]kind{key}, began)
 	for p := range sums.Collect(began).Points() {
 		assert.Equal(t, key, p.Key)
 		assert.NotSame(t, unsafe.StringData(key.name), unsafe.StringData(p.Key.name))

@@ -53,7 +53,7 @@ func updated(records map[int]Record[kind], c *Change[kind]) map[int]Record[kind]
 
 func TestAChangeCountsWhenItIsApplied(t *testing.T) {
 	sums := newSums(Options{Limit: 2})
-	sums.Add(kind{"a"}, at(0))
+	sums.Add([]kind{{"a"}}, at(0))
 	change := sums.Stage()
 	for i, name := range []string{"a", "b", "a", "c", "d", "b"} {
 		want := 0
@@ -86,7 +86,7 @@ func TestAChangeCountsWhenItIsApplied(t *testing.T) {
 
 func TestAChangeThatIsDroppedLeavesNoTrace(t *testing.T) {
 	sums := newSums(Options{Limit: 3})
-	sums.Add(kind{"a"}, at(0))
+	sums.Add([]kind{{"a"}}, at(0))
 	change := sums.Stage()
 	for round := range 10 {
 		for i := range 5 {
@@ -98,9 +98,9 @@ func TestAChangeThatIsDroppedLeavesNoTrace(t *testing.T) {
 		assert.Equal(t, 1, sums.Len())
 		assert.Equal(t, 4, sums.Slots(), "slots are used again")
 	}
-	assert.False(t, sums.Add(kind{"b"}, at(2)))
-	assert.False(t, sums.Add(kind{"c"}, at(2)))
-	assert.True(t, sums.Add(kind{"d"}, at(2)))
+	assert.Zero(t, sums.Add([]kind{{"b"}}, at(2)))
+	assert.Zero(t, sums.Add([]kind{{"c"}}, at(2)))
+	assert.Equal(t, 1, sums.Add([]kind{{"d"}}, at(2)))
 	assert.Equal(t, 4, sums.Slots())
 	assert.Len(t, held(sums), 4)
 }
@@ -138,12 +138,7 @@ func TestAChangeIsAsGoodAsAdd(t *testing.T) {
 				want := updated(held(other), change)
 				change.Apply()
 				require.Equal(t, want, held(other), "what was to be kept is what there is")
-				for _, key := range keys {
-					if one.Add(key, clock) {
-						overflowed--
-					}
-				}
-				require.Zero(t, overflowed)
+				require.Equal(t, one.Add(keys, clock), overflowed)
 				break
 			}
 			require.Equal(t, one.Len(), other.Len())
@@ -178,7 +173,7 @@ func TestRestoreGoesOn(t *testing.T) {
 		for range 150 {
 			switch r.IntN(8) {
 			case 0, 1, 2:
-				sums.Add(kind{fmt.Sprint(r.IntN(6))}, clock)
+				sums.Add([]kind{{fmt.Sprint(r.IntN(6))}}, clock)
 				counted++
 			case 3:
 				sums.Collect(clock) // refused
@@ -212,20 +207,20 @@ func TestRestoreMoreThanTheLimit(t *testing.T) {
 	sums := newSums(Options{Limit: 3, MaxStale: time.Minute})
 	require.NoError(t, sums.Restore(20, ordered(records)))
 	assert.Equal(t, 10, sums.Len(), "all are kept")
-	assert.False(t, sums.Add(kind{"4"}, at(time.Second)))
-	assert.True(t, sums.Add(kind{"new"}, at(time.Second)), "and no new ones are made")
+	assert.Zero(t, sums.Add([]kind{{"4"}}, at(time.Second)))
+	assert.Equal(t, 1, sums.Add([]kind{{"new"}}, at(time.Second)), "and no new ones are made")
 	assert.Equal(t, 1, sums.Stage().Add([]kind{{"new"}}, at(time.Second)))
 	assert.Equal(t, 11, sums.Len())
 	r, ok := sums.Record(1)
 	assert.False(t, ok, "%v", r)
 
 	for i := range 3 {
-		sums.Add(kind{"4"}, at(time.Duration(i+1)*time.Minute))
-		sums.Add(kind{"new"}, at(time.Duration(i+1)*time.Minute))
+		sums.Add([]kind{{"4"}}, at(time.Duration(i+1)*time.Minute))
+		sums.Add([]kind{{"new"}}, at(time.Duration(i+1)*time.Minute))
 		sums.Collect(at(time.Duration(i+1) * time.Minute)).Taken()
 	}
 	assert.Equal(t, 2, sums.Len(), "the others have gone stale")
-	assert.False(t, sums.Add(kind{"newer"}, at(4*time.Minute)), "so that there is room again")
+	assert.Zero(t, sums.Add([]kind{{"newer"}}, at(4*time.Minute)), "so that there is room again")
 	assert.Equal(t, 20, sums.Slots())
 }
 
@@ -282,8 +277,8 @@ func TestTimeGoesOnAfterARestoreWhateverTheClockDoes(t *testing.T) {
 			for _, temporality := range []Temporality{Cumulative, Delta} {
 				sums := newSums(Options{Temporality: temporality}) // at began, an hour earlier
 				require.NoError(t, sums.Restore(1, ordered(map[int]Record[kind]{0: record})))
-				sums.Add(kind{"a"}, at(time.Minute))
-				sums.Add(kind{"b"}, at(time.Minute))
+				sums.Add([]kind{{"a"}}, at(time.Minute))
+				sums.Add([]kind{{"b"}}, at(time.Minute))
 				for p := range sums.Collect(at(time.Minute)).Points() {
 					assert.True(t, p.Time.After(late), "%s is not after %s", p.Time, late)
 					assert.True(t, p.Start.Before(p.Time))
@@ -295,8 +290,8 @@ func TestTimeGoesOnAfterARestoreWhateverTheClockDoes(t *testing.T) {
 
 func TestReportsSayWhichSlotsToKeep(t *testing.T) {
 	sums := newSums(Options{MaxStale: time.Minute})
-	sums.Add(kind{"a"}, at(0))
-	sums.Add(kind{"b"}, at(0))
+	sums.Add([]kind{{"a"}}, at(0))
+	sums.Add([]kind{{"b"}}, at(0))
 	first := sums.Collect(at(time.Second))
 	assert.Equal(t, []int{0, 1}, first.Changed, "zeros")
 	again := sums.Collect(at(2 * time.Second))
@@ -304,27 +299,27 @@ func TestReportsSayWhichSlotsToKeep(t *testing.T) {
 	assert.Equal(t, []int{0, 1}, again.Taken(), "the zeros are taken")
 	third := sums.Collect(at(3 * time.Second))
 	assert.Empty(t, third.Taken(), "a total shows by itself")
-	sums.Add(kind{"b"}, at(time.Minute))
+	sums.Add([]kind{{"b"}}, at(time.Minute))
 	end := sums.Collect(at(time.Minute + 3*time.Second))
 	assert.Equal(t, []int{0}, end.Taken())
 	_, ok := sums.Record(0)
 	assert.False(t, ok, "it is gone")
 
 	deltas := newSums(Options{Temporality: Delta})
-	deltas.Add(kind{"a"}, at(0))
-	deltas.Add(kind{"b"}, at(0))
+	deltas.Add([]kind{{"a"}}, at(0))
+	deltas.Add([]kind{{"b"}}, at(0))
 	report := deltas.Collect(at(time.Second))
 	assert.Empty(t, report.Changed)
 	assert.Equal(t, []int{0, 1}, report.Taken())
-	deltas.Add(kind{"b"}, at(0))
+	deltas.Add([]kind{{"b"}}, at(0))
 	assert.Equal(t, []int{1}, deltas.Collect(at(2*time.Second)).Taken())
 }
 
 func TestASeriesWhoseZeroCouldNotBeKeptIsWithheld(t *testing.T) {
 	sums := newSums(Options{})
-	sums.Add(kind{"a"}, at(0))
+	sums.Add([]kind{{"a"}}, at(0))
 	sums.Collect(at(time.Second)).Taken()
-	sums.Add(kind{"b"}, at(time.Second))
+	sums.Add([]kind{{"b"}}, at(time.Second))
 
 	report := sums.Collect(at(2 * time.Second))
 	b := report.Changed[0]
@@ -347,6 +342,6 @@ func TestTimeGoesOnFromAnEarlierRun(t *testing.T) {
 
 	later := newSums(Options{Temporality: Delta}) // with the clock set back
 	later.Resume(collected, taken)
-	later.Add(kind{"a"}, at(0))
+	later.Add([]kind{{"a"}}, at(0))
 	assert.Equal(t, []string{"a 2h0m0s..2h0m0.001s 1"}, points(later.Collect(at(time.Minute))))
 }

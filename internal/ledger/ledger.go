@@ -135,7 +135,8 @@ type Attempt[K counter.Key[K]] struct {
 
 	ledger *Ledger[K]
 	id     ID
-	// flying says that the report is in flight. landed is closed when it no longer is, and nil when nobody waits for that. The ledger's lock guards both.
+	// flying says that the report is in flight, as far as its owner knows. landed is closed when it no longer is, and nil when nobody waits for that;
+	// the ledger's lock guards it.
 	flying bool
 	landed chan struct{}
 	// room is for what Commit returns.
@@ -184,9 +185,12 @@ func (l *Ledger[K]) begin(id ID) (attempt *Attempt[K], known Outcome, landed <-c
 	l.mu.Lock()
 	defer l.mu.Unlock()
 
-	l.expire(l.options.Now())
-	if known = l.seen.of(id); known != 0 {
-		return nil, known, nil
+	if l.seen.of(id) != 0 {
+		// What is too old is forgotten with each commit. Here it need be only where that makes a difference.
+		l.expire(l.options.Now())
+		if known = l.seen.of(id); known != 0 {
+			return nil, known, nil
+		}
 	}
 	if other, ok := l.inFlight[id]; ok {
 		if other.landed == nil {
@@ -202,6 +206,9 @@ func (l *Ledger[K]) begin(id ID) (attempt *Attempt[K], known Outcome, landed <-c
 
 // Release gives the report up: the pipelines did not take it, and it may be sent again.
 func (a *Attempt[K]) Release() {
+	if !a.flying {
+		return
+	}
 	a.ledger.mu.Lock()
 	defer a.ledger.mu.Unlock()
 	a.land()
@@ -226,7 +233,7 @@ type Counts[K counter.Key[K]] [][]K
 type Overflows []int
 
 // Commit makes the report known and counted, both or neither. After an error, which wraps ErrStore, it is neither, and a later attempt
-// is told that the report was handed over.
+// is told that the report was handed over. Neither the counts nor their keys are kept, and the end of ctx does not stop what has begun.
 func (a *Attempt[K]) Commit(ctx context.Context, outcome Outcome, counts Counts[K]) (Overflows, error) {
 	l := a.ledger
 	now := l.options.Now()
@@ -238,11 +245,7 @@ func (a *Attempt[K]) Commit(ctx context.Context, outcome Outcome, counts Counts[
 			over = make(Overflows, len(counts))
 		}
 		for m, keys := range counts {
-			for _, key := range keys {
-				if l.options.Metrics[m].Sums.Add(key, now) {
-					over[m]++
-				}
-			}
+			over[m] = l.options.Metrics[m].Sums.Add(keys, now)
 		}
 		l.mu.Lock()
 		defer l.mu.Unlock()

@@ -115,10 +115,10 @@ func heap() int64 {
 }
 
 func count(c *counters, report *failure.Report) {
-	for i, keys := range c.keys(report, "") {
-		for _, key := range keys {
-			c.metrics[i].sums.Add(key, arrivedAt)
-		}
+	counts := c.counts(report, "")
+	defer counts.free()
+	for i, keys := range counts.byMetric {
+		c.metrics[i].sums.Add(keys, arrivedAt)
 	}
 }
 

@@ -52,7 +52,7 @@ func TestMemoryAndDiskAreBounded(t *testing.T) {
 						return
 					}
 					report.Extended = smtpstatus.Enhanced{Class: 5, Subject: uint16(n / 1000 % 1000), Detail: uint16(n % 1000)}
-					if _, err := r.accept(t.Context(), &arrival{report: report, uid: report.Identity(""), at: time.Now()}); err != nil {
+					if _, err := r.accept(t.Context(), &arrival{report: report, uid: report.Identity(""), at: time.Now(), measured: t.Context()}); err != nil {
 						t.Error(err)
 						return
 					}

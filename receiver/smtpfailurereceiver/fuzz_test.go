@@ -33,6 +33,7 @@ import (
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -194,7 +195,7 @@ func FuzzSeries(f *testing.F) {
 		}
 		config := defaultConfig()
 		c := newCounters(config, arrivedAt)
-		for _, keys := range c.keys(report, account) {
+		for _, keys := range c.counts(report, account).byMetric {
 			for _, key := range keys {
 				again, err := decodeLabels(encodeLabels(key))
 				require.NoError(t, err)
@@ -210,7 +211,7 @@ func FuzzSeries(f *testing.F) {
 
 // FuzzLabels reads any bytes as those of a series in a store. What is read is written as something that reads the same.
 func FuzzLabels(f *testing.F) {
-	f.Add(encodeLabels(labels{Code: 550, Extended: "5.1.1", State: "rcptto", Tag: "news"}))
+	f.Add(encodeLabels(labels{Code: 550, Extended: smtpstatus.Enhanced{Class: 5, Subject: 1, Detail: 1}, State: "rcptto", Tag: "news"}))
 	f.Add([]byte("{}"))
 	f.Add([]byte(`{"c":"550"}`))
 	f.Fuzz(func(t *testing.T, encoded []byte) {

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
@@ -72,31 +73,38 @@ const patienceWithUnread = time.Second
 // exchange is one request and its answer, as the outermost handler sees it.
 type exchange struct {
 	http.ResponseWriter
-	// Context is that of the request, and the exchange its child, in which it is found again.
-	context.Context
-	// measured is the context of what is measured: without a trace there is nothing in the request's that a measurement could be linked to, and it
-	// takes its time to find that out.
-	measured context.Context
-	began    time.Time
-	account  string  // that signed the call, when that was checked
-	read     bool    // the body was read
-	answer   *answer // nil until handle or handleServerError has chosen one
-	status   int     // 0 until the header is written
+	began   time.Time
+	traced  bool    // there is a span
+	account string  // that signed the call, when that was checked
+	read    bool    // the body was read
+	answer  *answer // nil until handle or handleServerError has chosen one
+	status  int     // 0 until the header is written
+}
+
+// measured returns the context of what is measured in ctx: without a span there is nothing in it that a measurement could be linked to, and it takes
+// its time to find that out.
+func (x *exchange) measured(ctx context.Context) context.Context {
+	if x.traced {
+		return ctx
+	}
+	return context.Background()
 }
 
 type exchangeKey struct{}
 
-// exchangeOf returns the exchange of a request. Every request has one: answering is outermost.
-func exchangeOf(req *http.Request) *exchange {
-	return req.Context().Value(exchangeKey{}).(*exchange)
-}
-
-// Value implements context.Context.
-func (x *exchange) Value(key any) any {
-	if key == (exchangeKey{}) {
-		return x
+// exchangeOf returns the exchange of a request. Every request has one: answering is outermost. It is what is written to, or in that, unless a
+// middleware has hidden it; then the request's context has it.
+func exchangeOf(w http.ResponseWriter, req *http.Request) *exchange {
+	for {
+		switch outer := w.(type) {
+		case *exchange:
+			return outer
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = outer.Unwrap()
+		default:
+			return req.Context().Value(exchangeKey{}).(*exchange)
+		}
 	}
-	return x.Context.Value(key)
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -127,11 +135,11 @@ func (r *smtpFailureReceiver) answering(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		ctx, span := r.tracer.Start(req.Context(), r.spanName)
 		defer span.End()
-		x := &exchange{ResponseWriter: w, Context: ctx, measured: context.Background(), began: r.now()}
-		if span.SpanContext().IsValid() {
-			x.measured = ctx
+		x := &exchange{ResponseWriter: w, began: r.now(), traced: span.SpanContext().IsValid()}
+		// A request is large, and so not copied without need. A middleware may hide the exchange behind a writer of its own.
+		if x.traced || len(r.config.HTTP.Middlewares) > 0 {
+			req = req.WithContext(context.WithValue(ctx, exchangeKey{}, x))
 		}
-		req = req.WithContext(x)
 		defer func() {
 			if cause := recover(); cause != nil {
 				r.recovered(x, req, cause)
@@ -143,7 +151,7 @@ func (r *smtpFailureReceiver) answering(next http.Handler) http.Handler {
 				// net/http writes this header when a handler returns without one.
 				x.status = http.StatusOK
 			}
-			r.telemetry.answered(x.measured, x.answer, x.status, r.now().Sub(x.began))
+			r.telemetry.answered(x.measured(ctx), x.answer, x.status, r.now().Sub(x.began))
 			if span.IsRecording() {
 				span.SetAttributes(attribute.String(attributeOutcome, x.answer.outcome), attribute.Int(attributeHTTPStatus, x.status))
 				if x.status >= http.StatusInternalServerError {
@@ -186,10 +194,11 @@ func (r *smtpFailureReceiver) verified(x *exchange, req *http.Request) bool {
 		}
 	}
 	req.Body = http.MaxBytesReader(x, req.Body, r.config.HTTP.MaxRequestBodySize)
-	body, _, err := r.readBody(req)
+	var finishErr error
+	body, _, err := r.readBody(req, func(body []byte) { finishErr = call.Finish(req.Context(), body) })
 	x.read = err == nil
 	if err == nil {
-		err = call.Finish(req.Context(), []byte(body))
+		err = finishErr
 	}
 	if err != nil {
 		r.fail(x, req, err)
@@ -215,10 +224,10 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 		reply(w, req, answerUnsupported, answerUnsupported.text)
 		return
 	}
-	x := exchangeOf(req)
-	body, n, err := r.readBody(req)
+	x := exchangeOf(w, req)
+	body, n, err := r.readBody(req, func([]byte) {})
 	x.read = x.read || err == nil
-	r.telemetry.received(x.measured, n)
+	r.telemetry.received(x.measured(req.Context()), n)
 	if err != nil {
 		r.fail(w, req, err)
 		return
@@ -229,7 +238,7 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	a, err := r.accept(req.Context(), &arrival{
-		report: report, account: x.account, uid: r.privacy.Apply(report, x.account), at: x.began,
+		report: report, account: x.account, uid: r.privacy.Apply(report, x.account), at: x.began, measured: x.measured(req.Context()),
 	})
 	if err != nil {
 		r.logger.Warn("A report was not taken and has to be sent again", zap.Error(err))
@@ -239,14 +248,23 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 	reply(w, req, a, a.text)
 }
 
+// The content types of reports.
+const (
+	typeForm = "application/x-www-form-urlencoded"
+	typeJSON = "application/json"
+)
+
 // decoderFor returns how a body of the content type is read, or nil when it is not.
 func decoderFor(contentType string) func(*failure.Decoder, string) (*failure.Report, error) {
-	// Parameters such as charset change nothing: what is not UTF-8 is found out from the bytes.
-	mediaType, _, _ := strings.Cut(contentType, ";")
-	switch strings.ToLower(strings.TrimSpace(mediaType)) {
-	case "application/x-www-form-urlencoded", "":
+	if contentType != typeForm && contentType != typeJSON {
+		// Parameters such as charset change nothing: what is not UTF-8 is found out from the bytes.
+		contentType, _, _ = strings.Cut(contentType, ";")
+		contentType = strings.ToLower(strings.TrimSpace(contentType))
+	}
+	switch contentType {
+	case typeForm, "":
 		return (*failure.Decoder).Form
-	case "application/json":
+	case typeJSON:
 		return (*failure.Decoder).JSON
 	}
 	return nil
@@ -258,8 +276,8 @@ var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // maxKeptBody is the size past which a buffer is not kept, so that one large body does not stay in memory.
 const maxKeptBody = 64 << 10
 
-// readBody returns the body and how much of it was read, which is less than all after an error.
-func (r *smtpFailureReceiver) readBody(req *http.Request) (body string, n int64, err error) {
+// readBody returns the body, once it was looked at, and how much of it was read, which is less than all after an error.
+func (r *smtpFailureReceiver) readBody(req *http.Request, look func(body []byte)) (body string, n int64, err error) {
 	if limit := r.config.HTTP.MaxRequestBodySize; req.ContentLength > limit {
 		return "", 0, fmt.Errorf("%w: %w", errBody, &http.MaxBytesError{Limit: limit})
 	}
@@ -274,6 +292,7 @@ func (r *smtpFailureReceiver) readBody(req *http.Request) (body string, n int64,
 	if err != nil {
 		return "", n, fmt.Errorf("%w: %w", errBody, err)
 	}
+	look(buffer.Bytes())
 	return buffer.String(), n, nil
 }
 
@@ -293,15 +312,15 @@ func (r *smtpFailureReceiver) accept(ctx context.Context, a *arrival) (*answer, 
 	}
 	defer attempt.Release()
 
-	// A sender that hangs up does not stop what has begun: half of the pipelines may have the record already.
-	ctx = context.WithoutCancel(ctx)
 	outcome := attempt.HandedOver
 	if outcome == 0 {
 		if outcome, err = r.handOver(ctx, a); err != nil {
 			return nil, err
 		}
 	}
-	over, err := attempt.Commit(ctx, outcome, r.counters.keys(a.report, a.account))
+	counts := r.counters.counts(a.report, a.account)
+	over, err := attempt.Commit(ctx, outcome, counts.byMetric)
+	counts.free()
 	if err != nil {
 		return nil, err
 	}
@@ -322,9 +341,13 @@ func (r *smtpFailureReceiver) handOver(ctx context.Context, a *arrival) (ledger.
 	if r.logs == nil {
 		return ledger.Accepted, nil
 	}
-	ctx = r.receiveLogs.StartLogsOp(ctx)
-	err := r.logs.ConsumeLogs(ctx, newLogs(a, r.resource, r.settings.BuildInfo.Version))
-	r.receiveLogs.EndLogsOp(ctx, formatReport, 1, err)
+	operation := r.receiveLogs.StartLogsOp(a.measured)
+	if span := trace.SpanFromContext(operation); span.SpanContext().IsValid() {
+		ctx = trace.ContextWithSpan(ctx, span)
+	}
+	// A sender that hangs up does not stop what has begun: half of the pipelines may have the record already.
+	err := r.logs.ConsumeLogs(context.WithoutCancel(ctx), newLogs(a, r.resource, r.settings.BuildInfo.Version))
+	r.receiveLogs.EndLogsOp(operation, formatReport, 1, err)
 	switch {
 	case err == nil:
 		return ledger.Accepted, nil
@@ -434,7 +457,7 @@ func (r *smtpFailureReceiver) recovered(x *exchange, req *http.Request, cause an
 
 // reply writes an answer and records which it was.
 func reply(w http.ResponseWriter, req *http.Request, a *answer, text string) {
-	x := exchangeOf(req)
+	x := exchangeOf(w, req)
 	x.answer = a
 	if a.status == http.StatusOK {
 		w.WriteHeader(http.StatusOK)

@@ -20,11 +20,14 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/configauth"
 	"go.opentelemetry.io/collector/config/confighttp"
+	"go.opentelemetry.io/collector/config/configmiddleware"
 	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/receiver/receivertest"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/multierr"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
@@ -249,6 +252,55 @@ func TestAuthentication(t *testing.T) {
 		assert.NotContains(t, string(text), "jane", "what the authenticator says stays inside")
 	}
 	assert.Equal(t, 1, logs.LogRecordCount())
+}
+
+// wrapper is a middleware with a writer of its own.
+type wrapper struct {
+	component.StartFunc
+	component.ShutdownFunc
+	wrap func(http.ResponseWriter) http.ResponseWriter
+}
+
+func (w wrapper) GetHTTPHandler(context.Context) (func(context.Context, http.Handler) (http.Handler, error), error) {
+	return func(_ context.Context, next http.Handler) (http.Handler, error) {
+		return http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) { next.ServeHTTP(w.wrap(writer), request) }), nil
+	}, nil
+}
+
+// unwrappable tells what it wraps, and hiding does not.
+type (
+	unwrappable struct{ http.ResponseWriter }
+	hiding      struct{ http.ResponseWriter }
+)
+
+func (u unwrappable) Unwrap() http.ResponseWriter { return u.ResponseWriter }
+
+// What becomes of a request is known whatever a middleware writes the answer with, traced or not.
+func TestMiddlewaresMayWrapTheWriter(t *testing.T) {
+	id := component.MustNewID("wrapper")
+	for name, wrap := range map[string]func(http.ResponseWriter) http.ResponseWriter{
+		"nothing":            func(w http.ResponseWriter) http.ResponseWriter { return w },
+		"unwrappable":        func(w http.ResponseWriter) http.ResponseWriter { return unwrappable{w} },
+		"unwrappable, twice": func(w http.ResponseWriter) http.ResponseWriter { return unwrappable{unwrappable{w}} },
+		"hiding":             func(w http.ResponseWriter) http.ResponseWriter { return hiding{w} },
+	} {
+		for _, provider := range []trace.TracerProvider{nil, noop.NewTracerProvider()} {
+			t.Run(fmt.Sprint(name, ", traced: ", provider == nil), func(t *testing.T) {
+				config := defaultConfig()
+				config.HTTP.Middlewares = []configmiddleware.Config{{ID: id}}
+				host := &hostWith{extensions: map[component.ID]component.Component{id: wrapper{wrap: wrap}}}
+				run := startRunOn(t, host, config, func(r *smtpFailureReceiver) {
+					if provider != nil {
+						r.settings.TracerProvider, r.tracer = provider, provider.Tracer("")
+					}
+				})
+				assert.Equal(t, http.StatusOK, run.post(t, "id=1").status)
+				assert.Equal(t, http.StatusBadRequest, run.post(t, "no=id").status)
+				assert.Equal(t, "1", run.count(t, requests("accepted", 200)))
+				assert.Equal(t, "1", run.count(t, requests("invalid", 400)))
+			})
+		}
+	}
 }
 
 func TestWhatOthersAnswerIsCountedToo(t *testing.T) {

@@ -1,6 +1,7 @@
 package smtpfailurereceiver
 
 import (
+	"context"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -33,13 +34,6 @@ const (
 	modeAsynchronous = "asynchronous"
 )
 
-func modeOf(r *failure.Report) string {
-	if r.Asynchronous() {
-		return modeAsynchronous
-	}
-	return modeSynchronous
-}
-
 // arrival is a report that arrived.
 type arrival struct {
 	report *failure.Report
@@ -47,6 +41,8 @@ type arrival struct {
 	account string
 	uid     failure.Identity
 	at      time.Time
+	// measured is the context of what is measured of it.
+	measured context.Context
 }
 
 // newLogs makes the log record of a report.
@@ -90,7 +86,7 @@ func newLogs(a *arrival, resource pcommon.Resource, version string) plog.Logs {
 		{attributeDomain, r.RecipientDomain()},
 		{attributeState, r.State},
 		{attributeExtended, r.Extended.String()},
-		{attributeMode, modeOf(r)},
+		{attributeMode, modeOf(r).String()},
 		{attributeClass, class},
 		{attributeReason, r.Reason()},
 		{attributeType, r.Type},

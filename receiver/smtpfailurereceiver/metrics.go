@@ -2,9 +2,11 @@ package smtpfailurereceiver
 
 import (
 	"encoding/json"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -39,11 +42,43 @@ const (
 	attributeAccount  = string(metadata.EmailDeliveryFailuresMetricAttributeKeyMetricCopernicaAccountID)
 )
 
-// labels are the attributes of one series. The zero value of a field is an attribute that is left out. The names are those under which a
-// store keeps them.
+// labels are the attributes of one series. The zero value of a field is an attribute that is left out. There are a lookup by them for each count and
+// up to a hundred thousand of them in memory, so what comes from a list is not kept as text.
 type labels struct {
+	Tag, State, Reason, Domain, Account string
+	Code                                uint16
+	Extended                            smtpstatus.Enhanced
+	Mode                                mode
+	Class                               class
+}
+
+// mode and class are places in the lists of what these attributes can be. The first is none.
+type (
+	mode  uint8
+	class uint8
+)
+
+var (
+	modes   = [...]string{"", modeSynchronous, modeAsynchronous}
+	classes = [...]string{"", smtpstatus.ClassPermanent, smtpstatus.ClassTransient, smtpstatus.ClassUnknown}
+)
+
+func (m mode) String() string  { return modes[m] }
+func (c class) String() string { return classes[c] }
+
+// Clone implements counter.Key.
+func (l labels) Clone() labels {
+	l.Tag = strings.Clone(l.Tag)
+	l.State = strings.Clone(l.State)
+	l.Domain = strings.Clone(l.Domain)
+	l.Account = strings.Clone(l.Account)
+	return l
+}
+
+// keptLabels are labels as a store keeps them, under the names of the attributes.
+type keptLabels struct {
 	Tag      string `json:"email.tag,omitempty"`
-	Code     int    `json:"smtp.response.status_code,omitempty"`
+	Code     uint16 `json:"smtp.response.status_code,omitempty"`
 	Extended string `json:"smtp.response.enhanced_status_code,omitempty"`
 	State    string `json:"smtp.state,omitempty"`
 	Mode     string `json:"email.failure.mode,omitempty"`
@@ -53,36 +88,40 @@ type labels struct {
 	Account  string `json:"copernica.account.id,omitempty"`
 }
 
-// Clone implements counter.Key.
-func (l labels) Clone() labels {
-	l.Tag = strings.Clone(l.Tag)
-	l.Extended = strings.Clone(l.Extended)
-	l.State = strings.Clone(l.State)
-	l.Domain = strings.Clone(l.Domain)
-	l.Account = strings.Clone(l.Account)
-	return l
-}
-
 // encodeLabels turns labels into bytes to keep, and decodeLabels back.
 func encodeLabels(l labels) []byte {
 	// A struct of strings and a number has no error.
-	encoded, _ := json.Marshal(l)
+	encoded, _ := json.Marshal(keptLabels{
+		Tag: l.Tag, Code: l.Code, Extended: l.Extended.String(), State: l.State, Mode: l.Mode.String(), Class: l.Class.String(), Reason: l.Reason,
+		Domain: l.Domain, Account: l.Account,
+	})
 	return encoded
 }
 
 func decodeLabels(encoded []byte) (labels, error) {
-	var l labels
-	err := json.Unmarshal(encoded, &l)
-	return l, err
+	var kept keptLabels
+	if err := json.Unmarshal(encoded, &kept); err != nil {
+		return labels{}, err
+	}
+	extended, ok := smtpstatus.ParseEnhanced(kept.Extended)
+	inMode, inClass := slices.Index(modes[:], kept.Mode), slices.Index(classes[:], kept.Class)
+	if !ok && kept.Extended != "" || inMode < 0 || inClass < 0 {
+		return labels{}, fmt.Errorf("a series with %s %q, %s %q and %s %q: one of them is unknown",
+			attributeExtended, kept.Extended, attributeMode, kept.Mode, attributeClass, kept.Class)
+	}
+	return labels{
+		Tag: kept.Tag, Code: kept.Code, Extended: extended, State: kept.State, Mode: mode(inMode), Class: class(inClass), Reason: kept.Reason,
+		Domain: kept.Domain, Account: kept.Account,
+	}, nil
 }
 
 func (l *labels) put(attributes pcommon.Map) {
 	texts := [...]struct{ name, value string }{
 		{attributeTag, l.Tag},
-		{attributeExtended, l.Extended},
+		{attributeExtended, l.Extended.String()},
 		{attributeState, l.State},
-		{attributeMode, l.Mode},
-		{attributeClass, l.Class},
+		{attributeMode, l.Mode.String()},
+		{attributeClass, l.Class.String()},
 		{attributeReason, l.Reason},
 		{attributeDomain, l.Domain},
 		{attributeAccount, l.Account},
@@ -108,14 +147,27 @@ func (l *labels) put(attributes pcommon.Map) {
 	}
 }
 
+// modeOf returns which of the modes a failure is of.
+func modeOf(r *failure.Report) mode {
+	if r.Asynchronous() {
+		return 2
+	}
+	return 1
+}
+
+// classOf returns which of the classes a failure is of.
+func classOf(r *failure.Report) class {
+	return class(slices.Index(classes[:], r.Class()))
+}
+
 // labelsOf returns the attributes of a report without a tag. The account is empty when it was not verified.
 func labelsOf(r *failure.Report, account string) labels {
 	return labels{
-		Code:     r.Code,
-		Extended: r.Extended.String(),
+		Code:     uint16(r.Code),
+		Extended: r.Extended,
 		State:    label(r.State),
 		Mode:     modeOf(r),
-		Class:    r.Class(),
+		Class:    classOf(r),
 		Reason:   r.Reason(),
 		Domain:   label(r.RecipientDomain()),
 		Account:  label(account),
@@ -153,29 +205,30 @@ func newSelection[K ~string](enabled []K) selection {
 	}
 }
 
-func (s *selection) of(l *labels) labels {
-	return labels{
-		Code:     only(s.code, l.Code),
-		Extended: only(s.extended, l.Extended),
-		State:    only(s.state, l.State),
-		Mode:     only(s.mode, l.Mode),
-		Class:    only(s.class, l.Class),
-		Reason:   only(s.reason, l.Reason),
-		Domain:   only(s.domain, l.Domain),
-		Account:  only(s.account, l.Account),
-	}
+// of returns those of the labels that the metric has.
+func (s *selection) of(l labels) labels {
+	keep(s.code, &l.Code)
+	keep(s.extended, &l.Extended)
+	keep(s.state, &l.State)
+	keep(s.mode, &l.Mode)
+	keep(s.class, &l.Class)
+	keep(s.reason, &l.Reason)
+	keep(s.domain, &l.Domain)
+	keep(s.account, &l.Account)
+	return l
 }
 
-func only[T any](yes bool, value T) T {
-	if yes {
-		return value
+func keep[T any](yes bool, value *T) {
+	if !yes {
+		var none T
+		*value = none
 	}
-	var none T
-	return none
 }
 
 // tagFilter says which tags may become attributes.
 type tagFilter struct {
+	// all says that every tag may, which is the default.
+	all              bool
 	include, exclude []string
 }
 
@@ -190,15 +243,19 @@ func newTagFilter(config TagsConfig) tagFilter {
 		}
 		return replaced
 	}
-	return tagFilter{include: unslash(config.Include), exclude: unslash(config.Exclude)}
+	return tagFilter{
+		all:     len(config.Exclude) == 0 && slices.Contains(config.Include, "*"),
+		include: unslash(config.Include),
+		exclude: unslash(config.Exclude),
+	}
 }
 
 func (f *tagFilter) lets(tag string) bool {
+	if f.all {
+		return true
+	}
 	tag = strings.ReplaceAll(tag, "/", slash)
 	matches := func(pattern string) bool {
-		if pattern == "*" {
-			return true
-		}
 		// The patterns were checked when the configuration was.
 		matched, _ := path.Match(pattern, tag)
 		return matched
@@ -252,18 +309,25 @@ func newCounters(config *Config, now time.Time) *counters {
 	return c
 }
 
-// keys are what a report counts, for each metric.
-func (c *counters) keys(r *failure.Report, account string) ledger.Counts[labels] {
+// reportCounts are what a report counts, with room for all that most of them do.
+type reportCounts struct {
+	byMetric ledger.Counts[labels]
+
+	counts [2][]labels
+	keys   [4]labels
+}
+
+// spareCounts keeps what was counted, for the next report.
+var spareCounts = sync.Pool{New: func() any { return new(reportCounts) }}
+
+// counts returns what a report counts. It is to be freed when it is counted, and not used any more then.
+func (c *counters) counts(r *failure.Report, account string) *reportCounts {
+	n := spareCounts.Get().(*reportCounts)
 	all := labelsOf(r, account)
-	// One piece of memory for all that most reports count.
-	room := new(struct {
-		counts [2][]labels
-		keys   [4]labels
-	})
-	counts, keys := room.counts[:0], room.keys[:0]
+	counts, keys := n.counts[:0], n.keys[:0]
 	for i := range c.metrics {
 		metric := &c.metrics[i]
-		key := metric.selection.of(&all)
+		key := metric.selection.of(all)
 		first := len(keys)
 		if !metric.byTag {
 			keys = append(keys, key)
@@ -277,7 +341,14 @@ func (c *counters) keys(r *failure.Report, account string) ledger.Counts[labels]
 		}
 		counts = append(counts, keys[first:len(keys):len(keys)])
 	}
-	return counts
+	n.byMetric = counts
+	return n
+}
+
+func (n *reportCounts) free() {
+	// Its texts are the report's, which it must not keep in memory.
+	*n = reportCounts{}
+	spareCounts.Put(n)
 }
 
 // ledgerMetrics are the metrics as the ledger knows them, in the same order.

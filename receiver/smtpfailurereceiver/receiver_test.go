@@ -168,7 +168,7 @@ func TestCountersGoOutEveryInterval(t *testing.T) {
 		require.NoError(t, err)
 		report, err := r.decoder.Form("id=1")
 		require.NoError(t, err)
-		_, err = r.accept(t.Context(), &arrival{report: report, uid: report.Identity(""), at: r.now()})
+		_, err = r.accept(t.Context(), &arrival{report: report, uid: report.Identity(""), at: r.now(), measured: t.Context()})
 		require.NoError(t, err)
 
 		r.startFlushing()
@@ -194,7 +194,7 @@ func TestShutdownWaitsForAFlushUntilItsDeadline(t *testing.T) {
 		require.NoError(t, err)
 		report, err := r.decoder.Form("id=1")
 		require.NoError(t, err)
-		_, err = r.accept(t.Context(), &arrival{report: report, uid: report.Identity(""), at: r.now()})
+		_, err = r.accept(t.Context(), &arrival{report: report, uid: report.Identity(""), at: r.now(), measured: t.Context()})
 		require.NoError(t, err)
 		r.startFlushing()
 		time.Sleep(11 * time.Second) // of the bubble's clock: a flush hangs

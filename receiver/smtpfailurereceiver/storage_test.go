@@ -24,6 +24,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/receiver/receivertest"
 
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -289,4 +290,35 @@ func TestEveryReceiverHasAStoreOfItsOwn(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(directory, "*"))
 	require.NoError(t, err)
 	assert.Len(t, files, 2)
+}
+
+// A store keeps series by the names and values that they are sent with, and what no release has written is refused rather than counted as something else.
+func TestSeriesInAStore(t *testing.T) {
+	all := labels{
+		Tag: "news", State: "rcptto", Reason: "mailbox_full", Domain: "example.com", Account: "environment-1234", Code: 452,
+		Extended: smtpstatus.Enhanced{Class: 4, Subject: 2, Detail: 2}, Mode: 1, Class: 2,
+	}
+	const kept = `{"email.tag":"news","smtp.response.status_code":452,"smtp.response.enhanced_status_code":"4.2.2","smtp.state":"rcptto",` +
+		`"email.failure.mode":"synchronous","email.failure.class":"transient","error.type":"mailbox_full",` +
+		`"email.recipient.domain":"example.com","copernica.account.id":"environment-1234"}`
+	assert.Equal(t, kept, string(encodeLabels(all)))
+	assert.Equal(t, "{}", string(encodeLabels(labels{})))
+
+	for encoded, want := range map[string]labels{
+		kept: all,
+		"{}": {},
+		// A reason is text: another release may know others.
+		`{"error.type":"another_reason"}`:       {Reason: "another_reason"},
+		`{"email.failure.mode":"asynchronous"}`: {Mode: 2},
+	} {
+		got, err := decodeLabels([]byte(encoded))
+		require.NoError(t, err, encoded)
+		assert.Equal(t, want, got, encoded)
+	}
+	for _, encoded := range []string{
+		"", `{"smtp.response.status_code":65536}`, `{"smtp.response.enhanced_status_code":"x"}`, `{"email.failure.mode":"x"}`, `{"email.failure.class":"x"}`,
+	} {
+		_, err := decodeLabels([]byte(encoded))
+		require.Error(t, err, encoded)
+	}
 }

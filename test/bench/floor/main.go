@@ -1,15 +1,22 @@
 // Floor answers every request with 200 once it has read the body, and does nothing else. It is what a server made with confighttp costs, with
-// the settings of the receiver, and so what the receiver cannot be faster than. It listens on the address in BENCH_ENDPOINT.
+// the settings of the receiver, and so what the receiver cannot be faster than. It listens on the address in BENCH_ENDPOINT. With a number of bits in
+// BENCH_RSA it also verifies a signature by a key of that size for each request, always the same one: what a receiver that checks signatures cannot
+// be faster than.
 package main
 
 import (
 	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -21,7 +28,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := serve(ctx, os.Getenv("BENCH_ENDPOINT"))
+	err := serve(ctx, os.Getenv("BENCH_ENDPOINT"), os.Getenv("BENCH_RSA"))
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -30,7 +37,21 @@ func main() {
 }
 
 // serve serves until the context is done.
-func serve(ctx context.Context, endpoint string) error {
+func serve(ctx context.Context, endpoint, bits string) error {
+	handler := http.HandlerFunc(answer)
+	if bits != "" {
+		verify, err := verifier(bits)
+		if err != nil {
+			return err
+		}
+		handler = func(w http.ResponseWriter, req *http.Request) {
+			if err := verify(); err != nil {
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			answer(w, req)
+		}
+	}
 	config := confighttp.NewDefaultServerConfig()
 	config.NetAddr = confignet.AddrConfig{Endpoint: endpoint, Transport: confignet.TransportTypeTCP}
 	// As the receiver sets them.
@@ -39,7 +60,7 @@ func serve(ctx context.Context, endpoint string) error {
 	config.ReadHeaderTimeout = 10 * time.Second
 
 	extensions := map[component.ID]component.Component(nil)
-	server, err := config.ToServer(ctx, extensions, componenttest.NewNopTelemetrySettings(), http.HandlerFunc(answer))
+	server, err := config.ToServer(ctx, extensions, componenttest.NewNopTelemetrySettings(), handler)
 	if err != nil {
 		return err
 	}
@@ -58,6 +79,24 @@ func serve(ctx context.Context, endpoint string) error {
 		}
 		return err
 	}
+}
+
+// verifier returns what verifies a signature.
+func verifier(bits string) (func() error, error) {
+	size, err := strconv.Atoi(bits)
+	if err != nil {
+		return nil, fmt.Errorf("BENCH_RSA: %w", err)
+	}
+	key, err := rsa.GenerateKey(rand.Reader, size)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte("what was signed"))
+	signature, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, sum[:])
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return rsa.VerifyPKCS1v15(&key.PublicKey, crypto.SHA256, sum[:], signature) }, nil
 }
 
 func answer(w http.ResponseWriter, req *http.Request) {
