@@ -293,6 +293,30 @@ func TestTimestampIsInTheDecodersZone(t *testing.T) {
 	}
 }
 
+// A date is read as time.Parse reads it, whatever stands in any of its places.
+func TestDatesAreThoseOfTimeParse(t *testing.T) {
+	dates := []string{
+		"2026-02-29 00:00:00", "2028-02-29 00:00:00", "2026-04-31 00:00:00", "2026-03-29 02:30:00", "2026-10-25 02:30:00",
+		"2026-12-31 23:59:59", "2026-01-01 24:00:00", "2026-01-01 00:60:00", "2026-01-01 00:00:60", "2026-13-01 00:00:00", "2026-00-01 00:00:00",
+		"2026-01-00 00:00:00", "0000-01-01 00:00:00", "2026-01-02  3:04:05", "2026-01-02 3:04:005", "2026-01-02T03:04:05", "2026-01-02 03:04:05",
+	}
+	const valid = "2026-11-25 12:34:56"
+	for i := range len(valid) {
+		for c := range 256 {
+			dates = append(dates, valid[:i]+string([]byte{byte(c)})+valid[i+1:])
+		}
+	}
+	for _, location := range []*time.Location{time.UTC, mustLocation(t, "Europe/Amsterdam")} {
+		for _, date := range dates {
+			want, err := time.ParseInLocation(time.DateTime, date, location)
+			got, ok := parseDateTime(date, location)
+			if ok != (err == nil) || ok && !got.Equal(want) {
+				t.Errorf("%q in %s: %s, %v, want %s, %v", date, location, got, ok, want, err)
+			}
+		}
+	}
+}
+
 func TestTheZoneDoesNotChangeTime(t *testing.T) {
 	d := Decoder{Location: time.FixedZone("", 9*60*60)}
 	got, err := d.Form("id=1&time=1795256098&timestamp=2026-11-21+19:14:58")

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"maps"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -82,4 +83,11 @@ func TestSlots(t *testing.T) {
 			require.Equal(t, int(hash>>(64-minPlaceBits)), x.place(slot))
 		}
 	}
+}
+
+// No more is remembered than the index has places for, whatever is asked for.
+func TestMaxEntriesHasABound(t *testing.T) {
+	s := newSetup()
+	s.maxEntries = math.MaxInt
+	require.Equal(t, maxIndexed, s.inMemory().options.MaxEntries)
 }

@@ -31,6 +31,7 @@ var headerCases = []struct {
 	{"in another order", `signature="` + sigText + `",headers="` + listText + `",keyId="one._domainkey.copernica.com",algorithm="rsa-sha256"`, ""},
 	{"unknown parameters", `nonce="a,b=\"c\"",v=1,` + headerText, ""},
 	{"white space in the signature", strings.Replace(headerText, sigText, " "+sigText[:70]+" \t"+sigText[70:]+" ", 1), ""},
+	{"a tab in the signature", strings.Replace(headerText, sigText, sigText[:70]+"\t"+sigText[70:], 1), ""},
 	{"white space in the list", strings.Replace(headerText, "host date", "  host \t date ", 1), ""},
 	{"white space of Unicode in the list", strings.Replace(headerText, "host date", "host\u2003date\u00a0", 1), ""},
 

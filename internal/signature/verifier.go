@@ -106,8 +106,10 @@ func (v *Verifier) Begin(r *http.Request) (*Call, error) {
 	if _, known := v.accounts[c.account]; !known {
 		return nil, refuse(ReasonUnknownAccount)
 	}
-	if _, known := v.hosts[lower(c.host)]; !known && len(v.hosts) > 0 {
-		return nil, refuse(ReasonUnknownHost)
+	if len(v.hosts) > 0 {
+		if _, known := v.hosts[lower(c.host)]; !known {
+			return nil, refuse(ReasonUnknownHost)
+		}
 	}
 	if err := checkDate(c.date, v.now(), v.maxAge); err != nil {
 		return nil, err
