@@ -98,7 +98,7 @@ func (t *texts) since(begin int) string {
 
 // report makes a report of the values of a body.
 func (d *Decoder) report(all leaves) (*Report, error) {
-	r := new(Report)
+	r := spareReports.Get().(*Report)
 	var err error
 	if r.Tags, err = tags(all); err != nil {
 		return nil, err

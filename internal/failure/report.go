@@ -7,6 +7,7 @@ package failure
 
 import (
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -52,6 +53,16 @@ type Report struct {
 	// private says that Privacy.Apply left of the recipient what may be told, and domain is its domain then.
 	private bool
 	domain  string
+}
+
+// spareReports keeps the memory of reports that are done with.
+var spareReports = sync.Pool{New: func() any { return new(Report) }}
+
+// Free gives the memory of a report back for another one. Neither it nor its slices may be used any more; its texts may.
+// A report that is not freed is left to the garbage collector.
+func (r *Report) Free() {
+	*r = Report{}
+	spareReports.Put(r)
 }
 
 // The variables in Report.sent. They are the ones that a sender repeats when it sends a report again.

@@ -240,6 +240,7 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 	a, err := r.accept(req.Context(), &arrival{
 		report: report, account: x.account, uid: r.privacy.Apply(report, x.account), at: x.began, measured: x.measured(req.Context()),
 	})
+	report.Free()
 	if err != nil {
 		r.logger.Warn("A report was not taken and has to be sent again", zap.Error(err))
 		r.fail(w, req, err)

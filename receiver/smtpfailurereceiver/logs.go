@@ -79,25 +79,24 @@ func newLogs(a *arrival, resource pcommon.Resource, version string) plog.Logs {
 	}
 
 	attributes := record.Attributes()
-	attributes.EnsureCapacity(15 + len(r.Others))
-	for _, text := range [...]struct{ name, value string }{
-		{attributeMessageID, r.ID},
-		{attributeAddress, r.Recipient},
-		{attributeDomain, r.RecipientDomain()},
-		{attributeState, r.State},
-		{attributeExtended, r.Extended.String()},
-		{attributeMode, modeOf(r).String()},
-		{attributeClass, class},
-		{attributeReason, r.Reason()},
-		{attributeType, r.Type},
-		{attributeAction, r.Action},
-		{attributeAccount, a.account},
-		{attributeUID, a.uid.String()},
-	} {
-		if text.value != "" {
-			attributes.PutStr(text.name, text.value)
+	attributes.EnsureCapacity(14 + len(r.Others))
+	put := func(name, value string) {
+		if value != "" {
+			attributes.PutStr(name, value)
 		}
 	}
+	put(attributeMessageID, r.ID)
+	put(attributeAddress, r.Recipient)
+	put(attributeDomain, r.RecipientDomain())
+	put(attributeState, r.State)
+	put(attributeExtended, r.Extended.String())
+	put(attributeMode, modeOf(r).String())
+	put(attributeClass, class)
+	put(attributeReason, r.Reason())
+	put(attributeType, r.Type)
+	put(attributeAction, r.Action)
+	put(attributeAccount, a.account)
+	put(attributeUID, a.uid.String())
 	if r.Code != 0 {
 		attributes.PutInt(attributeCode, int64(r.Code))
 	}

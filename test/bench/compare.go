@@ -46,8 +46,8 @@ const (
 	fillConnections = 64
 	fillTime        = 2 * time.Minute
 	// Signing takes longer than all the rest, so of signed calls there are only so many for each measurement, some of them to warm up.
-	signedSlice  = 6000
-	signedWarmUp = 1500
+	signedSlice  = 3000
+	signedWarmUp = 1000
 	quickSigned  = 500
 )
 
