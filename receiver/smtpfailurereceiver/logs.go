@@ -29,9 +29,6 @@ const (
 	reservedVariable = "account.id"
 	// unverifiedPrefix goes before it instead.
 	unverifiedPrefix = "copernica.unverified."
-
-	modeSynchronous  = "synchronous"
-	modeAsynchronous = "asynchronous"
 )
 
 // arrival is a report that arrived.

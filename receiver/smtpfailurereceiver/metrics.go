@@ -58,8 +58,13 @@ type (
 	class uint8
 )
 
+const (
+	synchronous mode = 1 + iota
+	asynchronous
+)
+
 var (
-	modes   = [...]string{"", modeSynchronous, modeAsynchronous}
+	modes   = [...]string{synchronous: "synchronous", asynchronous: "asynchronous"}
 	classes = [...]string{"", smtpstatus.ClassPermanent, smtpstatus.ClassTransient, smtpstatus.ClassUnknown}
 )
 
@@ -150,9 +155,9 @@ func (l *labels) put(attributes pcommon.Map) {
 // modeOf returns which of the modes a failure is of.
 func modeOf(r *failure.Report) mode {
 	if r.Asynchronous() {
-		return 2
+		return asynchronous
 	}
-	return 1
+	return synchronous
 }
 
 // classOf returns which of the classes a failure is of.

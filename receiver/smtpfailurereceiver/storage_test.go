@@ -296,7 +296,7 @@ func TestEveryReceiverHasAStoreOfItsOwn(t *testing.T) {
 func TestSeriesInAStore(t *testing.T) {
 	all := labels{
 		Tag: "news", State: "rcptto", Reason: "mailbox_full", Domain: "example.com", Account: "environment-1234", Code: 452,
-		Extended: smtpstatus.Enhanced{Class: 4, Subject: 2, Detail: 2}, Mode: 1, Class: 2,
+		Extended: smtpstatus.Enhanced{Class: 4, Subject: 2, Detail: 2}, Mode: synchronous, Class: 2,
 	}
 	const kept = `{"email.tag":"news","smtp.response.status_code":452,"smtp.response.enhanced_status_code":"4.2.2","smtp.state":"rcptto",` +
 		`"email.failure.mode":"synchronous","email.failure.class":"transient","error.type":"mailbox_full",` +
@@ -309,7 +309,7 @@ func TestSeriesInAStore(t *testing.T) {
 		"{}": {},
 		// A reason is text: another release may know others.
 		`{"error.type":"another_reason"}`:       {Reason: "another_reason"},
-		`{"email.failure.mode":"asynchronous"}`: {Mode: 2},
+		`{"email.failure.mode":"asynchronous"}`: {Mode: asynchronous},
 	} {
 		got, err := decodeLabels([]byte(encoded))
 		require.NoError(t, err, encoded)
