@@ -23,6 +23,7 @@ const (
 	// maxIndexed is how many entries there may be: the places of more would need bits that slots do not hold.
 	maxIndexed = 1 << 30
 
+	// taken is set in every slot that is not free, whatever its hash and number are.
 	taken = 1 << 32
 )
 

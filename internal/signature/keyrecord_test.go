@@ -79,6 +79,7 @@ func TestKeyRecord(t *testing.T) {
 		"revoked and not":       "v=DKIM1; p=; p=" + p,
 		"a tag without a name":  "v=DKIM1; =x; p=" + p,
 		"a tag without =":       "v=DKIM1; x; p=" + p,
+		"k without =":           "v=DKIM1; k; p=" + p,
 		"two ;":                 "v=DKIM1;; p=" + p,
 		"another kind":          "v=DKIM1; k=ed25519; p=" + p,
 		"empty kind":            "v=DKIM1; k=; p=" + p,
