@@ -167,16 +167,16 @@ func TestInstruments(t *testing.T) {
 	}
 }
 
-// TestStatuses compares the statuses of the outcomes with the table of answers.
+// TestStatuses compares the statuses of the outcomes with the table of responses.
 func TestStatuses(t *testing.T) {
-	content, err := os.ReadFile(root + "/receiver/smtpfailurereceiver/handler.go")
+	content, err := os.ReadFile(root + "/receiver/smtpfailurereceiver/server.go")
 	require.NoError(t, err)
 	byName := make(map[string]string)
 	for status := 100; status < 600; status++ {
 		byName[strings.ReplaceAll(http.StatusText(status), " ", "")] = strconv.Itoa(status)
 	}
 	want := make(map[string]string)
-	for _, match := range regexp.MustCompile(`&answer\{"(\w+)", (?:http\.Status)?(\w+)`).FindAllStringSubmatch(string(content), -1) {
+	for _, match := range regexp.MustCompile(`&response\{"(\w+)", (?:http\.Status)?(\w+)`).FindAllStringSubmatch(string(content), -1) {
 		want[match[1]] = byName[match[2]]
 		if match[2] == "0" {
 			want[match[1]] = "any"
@@ -192,7 +192,7 @@ func TestStatuses(t *testing.T) {
 // TestClosedLists compares the values that the page lists with the constants of the code.
 func TestClosedLists(t *testing.T) {
 	for _, list := range []struct{ column, file, pattern string }{
-		{"Outcome", "receiver/smtpfailurereceiver/handler.go", `&answer\{"(\w+)"`},
+		{"Outcome", "receiver/smtpfailurereceiver/server.go", `&response\{"(\w+)"`},
 		{"Reason", "internal/signature/refusal.go", `Reason\w+ += "(\w+)"`},
 		{"Lookup", "internal/signature/resolver.go", `Lookup\w+ += "(\w+)"`},
 	} {

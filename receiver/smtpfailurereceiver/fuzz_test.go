@@ -146,12 +146,12 @@ func (f *fuzzed) checkExchange(t *testing.T, raw []byte, request *http.Request) 
 	f.server.Handler.ServeHTTP(recorder, request)
 	ended := f.ended(t)
 	require.Len(t, ended, 1, "%q: every request ends in one outcome", raw)
-	i := slices.IndexFunc(answers, func(a *answer) bool {
+	i := slices.IndexFunc(responses, func(a *response) bool {
 		return a.status == recorder.Code && ended[0] == requests(a.outcome, a.status)
 	})
 	require.GreaterOrEqual(t, i, 0, "%q: status %d, counted as %s", raw, recorder.Code, ended[0])
-	switch answers[i] {
-	case answerPanic, answerStoreUnavailable, answerUnavailable, answerOverloaded, answerInFlight, answerRefused, answerOther:
+	switch responses[i] {
+	case responsePanic, responseStoreUnavailable, responseUnavailable, responseOverloaded, responseInFlight, responseRefused, responseOther:
 		t.Errorf("%q: %s, with nothing that could have failed", raw, ended[0])
 	}
 	assert.Equal(t, recorder.Code == http.StatusServiceUnavailable, recorder.Header().Get("Retry-After") != "")
@@ -159,7 +159,7 @@ func (f *fuzzed) checkExchange(t *testing.T, raw []byte, request *http.Request) 
 	assert.Less(t, recorder.Body.Len(), 512, "%q: %q", raw, recorder.Body)
 
 	want := 0
-	if answers[i] == answerAccepted {
+	if responses[i] == responseAccepted {
 		want = 1
 	}
 	require.Equal(t, want, f.sink.LogRecordCount(), "%q: %s", raw, ended[0])

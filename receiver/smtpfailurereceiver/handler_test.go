@@ -99,7 +99,7 @@ func TestARefusalIsPermanentOnlyWhenAllAre(t *testing.T) {
 
 func TestAPanicAfterTheAnswerBeganIsCounted(t *testing.T) {
 	run := startRun(t, defaultConfig(), asItIs)
-	handler := run.receiver.answering(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	handler := run.receiver.wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "partly")
 		panic("late")
 	}))

@@ -28,20 +28,20 @@ func readOwnershipFiles(config *Config) (map[string]string, error) {
 }
 
 // serveOwnershipFile answers a request for an ownership file, and reports whether it was one.
-func (r *smtpFailureReceiver) serveOwnershipFile(x *exchange, req *http.Request) bool {
+func (r *smtpFailureReceiver) serveOwnershipFile(state *requestState, req *http.Request) bool {
 	content, ok := r.ownershipFiles[req.URL.Path]
 	if !ok || req.Method != http.MethodGet && req.Method != http.MethodHead {
 		return false
 	}
-	x.answer = answerOwnershipFile
-	header := x.Header()
+	state.response = responseOwnershipFile
+	header := state.Header()
 	header.Set("Content-Type", "text/plain; charset=utf-8")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Content-Length", strconv.Itoa(len(content)))
-	x.WriteHeader(answerOwnershipFile.status)
+	state.WriteHeader(responseOwnershipFile.status)
 	if req.Method == http.MethodGet {
 		// A client that is gone is no concern of the server's.
-		_, _ = io.WriteString(x, content)
+		_, _ = io.WriteString(state, content)
 	}
 	return true
 }

@@ -45,8 +45,8 @@ const (
 	// secretLength is that of the key of HMAC-SHA-256.
 	secretLength = 32
 
-	// defaultPatience is long enough for a pipeline that takes its time, and short enough for a sender that waits for the answer.
-	defaultPatience = 2 * time.Second
+	// defaultWaitTimeout is long enough for a pipeline that takes its time, and short enough for a sender that waits for the response.
+	defaultWaitTimeout = 2 * time.Second
 )
 
 var errShutDown = errors.New("the receiver was shut down")
@@ -61,8 +61,8 @@ type smtpFailureReceiver struct {
 	metrics consumer.Metrics
 	// now is the clock.
 	now func() time.Time
-	// patience is how long a report waits for another copy of it that is under way.
-	patience time.Duration
+	// waitTimeout is how long a report waits for another copy of it that is under way.
+	waitTimeout time.Duration
 	// forget is called once at shutdown, so that the configuration can be used for a new receiver.
 	forget func()
 
@@ -127,7 +127,7 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 		settings:       settings,
 		logger:         limited(settings.Logger),
 		now:            time.Now,
-		patience:       defaultPatience,
+		waitTimeout:    defaultWaitTimeout,
 		unverified:     make(chan struct{}, maxUnverified),
 		forget:         func() {},
 		resource:       resource,
@@ -214,7 +214,7 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	if err != nil {
 		return fmt.Errorf("http: %w", err)
 	}
-	server.Handler = r.answering(server.Handler)
+	server.Handler = r.wrap(server.Handler)
 	// OPTIONS * would be answered by net/http itself, and not be counted.
 	server.DisableGeneralOptionsHandler = true
 	listener, err := r.config.HTTP.ToListener(ctx)
@@ -268,7 +268,7 @@ func (r *smtpFailureReceiver) openLedger(ctx context.Context, host component.Hos
 		Deduplicate: r.config.Deduplication.Enabled,
 		TTL:         r.config.Deduplication.TTL,
 		MaxEntries:  r.config.Deduplication.MaxEntries,
-		Patience:    r.patience,
+		Patience:    r.waitTimeout,
 		Now:         r.now,
 		Metrics:     r.counters.ledgerMetrics(),
 		Temporality: r.counters.temporality,

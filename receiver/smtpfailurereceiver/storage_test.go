@@ -170,7 +170,7 @@ func TestCopiesInFlightWaitForTheFirst(t *testing.T) {
 
 func TestACopyThatWaitsTooLongIsToldToComeBack(t *testing.T) {
 	logs, arrived, release := blockingLogs()
-	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs, r.patience = logs, time.Millisecond })
+	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs, r.waitTimeout = logs, time.Millisecond })
 	first := make(chan int, 1)
 	go func() {
 		answer, err := do(http.DefaultClient, newForm(context.WithoutCancel(t.Context()), run.url(), "id=1"))

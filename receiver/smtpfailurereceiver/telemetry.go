@@ -42,13 +42,13 @@ type selfTelemetry struct {
 	receiver attribute.KeyValue
 	// alone is for what has no other attribute.
 	alone metric.MeasurementOption
-	// What is needed for each request is made once: the options of the bytes received, and those of each answer.
-	bytes   []metric.AddOption
-	answers map[*answer]answerOptions
+	// What is needed for each request is made once: the options of the bytes received, and those of each response.
+	bytes     []metric.AddOption
+	responses map[*response]responseOptions
 }
 
-// answerOptions are the attributes of an answer with its usual status.
-type answerOptions struct {
+// responseOptions are the attributes of a response with its usual status.
+type responseOptions struct {
 	request  []metric.AddOption
 	duration []metric.RecordOption
 }
@@ -59,14 +59,14 @@ func newSelfTelemetry(id component.ID, settings component.TelemetrySettings) (*s
 		return nil, err
 	}
 	t := &selfTelemetry{
-		builder:  builder,
-		receiver: attribute.String(attributeReceiver, id.String()),
-		answers:  make(map[*answer]answerOptions, len(answers)),
+		builder:   builder,
+		receiver:  attribute.String(attributeReceiver, id.String()),
+		responses: make(map[*response]responseOptions, len(responses)),
 	}
 	t.alone = t.with()
 	t.bytes = []metric.AddOption{t.alone}
-	for _, a := range answers {
-		t.answers[a] = answerOptions{[]metric.AddOption{t.withAnswer(a, a.status)}, []metric.RecordOption{t.withOutcome(a.outcome)}}
+	for _, a := range responses {
+		t.responses[a] = responseOptions{[]metric.AddOption{t.withResponse(a, a.status)}, []metric.RecordOption{t.withOutcome(a.outcome)}}
 	}
 	return t, nil
 }
@@ -76,7 +76,7 @@ func (t *selfTelemetry) with(attributes ...attribute.KeyValue) metric.Measuremen
 	return metric.WithAttributeSet(attribute.NewSet(append(attributes, t.receiver)...))
 }
 
-func (t *selfTelemetry) withAnswer(a *answer, status int) metric.MeasurementOption {
+func (t *selfTelemetry) withResponse(a *response, status int) metric.MeasurementOption {
 	return t.with(attribute.String(attributeOutcome, a.outcome), attribute.Int(attributeHTTPStatus, status))
 }
 
@@ -99,9 +99,9 @@ func (t *selfTelemetry) withMetric(name string) metric.MeasurementOption {
 // begin sets the counters of all that may happen to zero: of one that appears with its first event, Prometheus' increase() does not see that event.
 func (t *selfTelemetry) begin(config *Config, counters *counters) {
 	ctx := context.Background()
-	for _, a := range answers {
+	for _, a := range responses {
 		if a.status != 0 {
-			t.builder.SMTPFailureRequests.Add(ctx, 0, t.answers[a].request...)
+			t.builder.SMTPFailureRequests.Add(ctx, 0, t.responses[a].request...)
 		}
 	}
 	t.received(ctx, 0)
@@ -130,10 +130,10 @@ func (t *selfTelemetry) begin(config *Config, counters *counters) {
 	}
 }
 
-func (t *selfTelemetry) answered(ctx context.Context, a *answer, status int, took time.Duration) {
-	options := t.answers[a]
+func (t *selfTelemetry) responded(ctx context.Context, a *response, status int, took time.Duration) {
+	options := t.responses[a]
 	if status != a.status {
-		options.request = []metric.AddOption{t.withAnswer(a, status)}
+		options.request = []metric.AddOption{t.withResponse(a, status)}
 	}
 	t.builder.SMTPFailureRequests.Add(ctx, 1, options.request...)
 	t.builder.SMTPFailureRequestDuration.Record(ctx, took.Seconds(), options.duration...)
@@ -222,7 +222,7 @@ func instrumentIfSeen(provider metric.MeterProvider) (confighttp.ToServerOption,
 		measured = measured || probe.Enabled(context.Background())
 	}
 	return xconfighttp.WithOtelHTTPOptions(otelhttp.WithFilter(func(req *http.Request) bool {
-		// The span is the one of answering. A tracer that is off makes none with a context.
+		// The span is the one of wrap. A tracer that is off makes none with a context.
 		return measured || trace.SpanContextFromContext(req.Context()).IsValid()
 	})), nil
 }
