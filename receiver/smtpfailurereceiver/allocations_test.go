@@ -8,9 +8,9 @@ import (
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/receiver/receivertest"
 
-	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -34,8 +34,8 @@ func TestAllocations(t *testing.T) {
 		ceiling float64
 		run     func()
 	}{
-		{"decode a form", 3, decoding(t, new(failure.Decoder).Form, typical)},
-		{"decode JSON", 3, decoding(t, new(failure.Decoder).JSON, typicalJSON+"1}")},
+		{"decode a form", 3, decoding(t, new(webhook.Decoder).Form, typical)},
+		{"decode JSON", 3, decoding(t, new(webhook.Decoder).JSON, typicalJSON+"1}")},
 		{"verify, bare RSA included", 11, verifying(t)},
 		{"identify", 0, func() { report.Identity("environment-1234") }},
 		{"begin and commit", 1, committing(t, report)},
@@ -58,7 +58,7 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-func decoding(t *testing.T, decode func(string) (*failure.Report, error), body string) func() {
+func decoding(t *testing.T, decode func(string) (*webhook.Event, error), body string) func() {
 	t.Helper()
 	_, err := decode(body)
 	require.NoError(t, err)
@@ -95,7 +95,7 @@ func memoryLedger(t *testing.T) (*ledger.Ledger[labels], *counters) {
 	return l, r.counters
 }
 
-func committing(t *testing.T, report *failure.Report) func() {
+func committing(t *testing.T, report *webhook.Event) func() {
 	t.Helper()
 	l, c := memoryLedger(t)
 	n := 0
@@ -115,7 +115,7 @@ func repeating(t *testing.T) func() {
 	l, c := memoryLedger(t)
 	attempt, _, err := l.Begin(t.Context(), ledger.ID{})
 	require.NoError(t, err)
-	_, err = attempt.Commit(t.Context(), ledger.Accepted, c.counts(new(failure.Report), "").byMetric)
+	_, err = attempt.Commit(t.Context(), ledger.Accepted, c.counts(new(webhook.Event), "").byMetric)
 	require.NoError(t, err)
 	return func() {
 		if _, known, err := l.Begin(t.Context(), ledger.ID{}); known != ledger.Accepted || err != nil {
@@ -124,7 +124,7 @@ func repeating(t *testing.T) func() {
 	}
 }
 
-func counting(t *testing.T, series int, report *failure.Report) func() {
+func counting(t *testing.T, series int, report *webhook.Event) func() {
 	t.Helper()
 	c := withSeries(series)
 	return func() { count(c, report) }

@@ -21,7 +21,7 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
-	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -30,9 +30,9 @@ const typical = "id=msg-0001&type=failure&timestamp=2026-11-21+10%3A14%3A58&time
 	"&action=failed&state=rcptto&code=550&extended=5.1.1&description=550+5.1.1+%3Cjan.jansen%2Btest%40voorbeeld.nl%3E%3A+Recipient+address" +
 	"+rejected%3A+User+unknown&tags%5B0%5D=nieuwsbrief&tags%5B1%5D=week+47"
 
-func typicalReport(tb testing.TB) *failure.Report {
+func typicalReport(tb testing.TB) *webhook.Event {
 	tb.Helper()
-	report, err := new(failure.Decoder).Form(typical)
+	report, err := new(webhook.Decoder).Form(typical)
 	require.NoError(tb, err)
 	return report
 }
@@ -100,7 +100,7 @@ func withSeries(n int) *counters {
 	config.Aggregation.CardinalityLimit = n
 	c := newCounters(config, arrivedAt)
 	for i := range n {
-		count(c, &failure.Report{State: strconv.Itoa(i)})
+		count(c, &webhook.Event{State: strconv.Itoa(i)})
 	}
 	return c
 }
@@ -114,7 +114,7 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-func count(c *counters, report *failure.Report) {
+func count(c *counters, report *webhook.Event) {
 	counts := c.counts(report, "")
 	defer counts.free()
 	for i, keys := range counts.byMetric {

@@ -23,7 +23,7 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
-	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/privacy"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
@@ -339,12 +339,12 @@ func (c *Config) validateSignature() error {
 
 func (c *RecipientConfig) validate() error {
 	var errs []error
-	mode, ok := failure.ParseMode(c.Mode)
+	mode, ok := privacy.ParseMode(c.Mode)
 	if !ok {
 		errs = append(errs, fmt.Errorf("recipient::mode: %q; it takes full, domain, hmac or drop", c.Mode))
 	}
 	switch {
-	case c.Key == "" && mode == failure.ModeHMAC:
+	case c.Key == "" && mode == privacy.ModeHMAC:
 		errs = append(errs, fmt.Errorf("recipient::key: is missing; the mode hmac takes a secret of at least %d bytes", minKeyLength))
 	case c.Key != "" && len(c.Key) < minKeyLength:
 		errs = append(errs, fmt.Errorf("recipient::key: has %d bytes; it takes a secret of at least %d", len(c.Key), minKeyLength))

@@ -31,9 +31,9 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/exemplar"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
-	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -189,7 +189,7 @@ func FuzzSeries(f *testing.F) {
 		if !utf8.ValidString(account) {
 			return // Accounts are those of the configuration, which is UTF-8.
 		}
-		report, err := new(failure.Decoder).Form(form)
+		report, err := new(webhook.Decoder).Form(form)
 		if err != nil {
 			return
 		}

@@ -14,8 +14,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
-	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 )
 
 // The way of a POST, from top to bottom: wrap counts its response, verified checks who sends it, handle reads what it says, accept
@@ -96,7 +96,6 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 	a, err := r.accept(req.Context(), &arrival{
 		report: report, account: state.account, uid: r.privacy.Apply(report, state.account), at: state.began, measured: state.measured(req.Context()),
 	})
-	report.Free()
 	if err != nil {
 		r.logger.Warn("A report was not taken and has to be sent again", zap.Error(err))
 		r.fail(w, req, err)
@@ -112,7 +111,7 @@ const (
 )
 
 // decoderFor returns how a body of the content type is read, or nil when it is not.
-func decoderFor(contentType string) func(*failure.Decoder, string) (*failure.Report, error) {
+func decoderFor(contentType string) func(*webhook.Decoder, string) (*webhook.Event, error) {
 	if contentType != typeForm && contentType != typeJSON {
 		// Parameters such as charset change nothing: what is not UTF-8 is found out from the bytes.
 		contentType, _, _ = strings.Cut(contentType, ";")
@@ -120,9 +119,9 @@ func decoderFor(contentType string) func(*failure.Decoder, string) (*failure.Rep
 	}
 	switch contentType {
 	case typeForm, "":
-		return (*failure.Decoder).Form
+		return (*webhook.Decoder).Form
 	case typeJSON:
-		return (*failure.Decoder).JSON
+		return (*webhook.Decoder).JSON
 	}
 	return nil
 }

@@ -7,8 +7,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 
-	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -33,10 +33,10 @@ const (
 
 // arrival is a report that arrived.
 type arrival struct {
-	report *failure.Report
+	report *webhook.Event
 	// account that signed it; empty when that was not checked.
 	account string
-	uid     failure.Identity
+	uid     webhook.Identity
 	at      time.Time
 	// measured is the context of what is measured of it.
 	measured context.Context

@@ -14,9 +14,9 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
-	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -153,7 +153,7 @@ func (l *labels) put(attributes pcommon.Map) {
 }
 
 // modeOf returns which of the modes a failure is of.
-func modeOf(r *failure.Report) mode {
+func modeOf(r *webhook.Event) mode {
 	if r.Asynchronous() {
 		return asynchronous
 	}
@@ -161,12 +161,12 @@ func modeOf(r *failure.Report) mode {
 }
 
 // classOf returns which of the classes a failure is of.
-func classOf(r *failure.Report) class {
+func classOf(r *webhook.Event) class {
 	return class(slices.Index(classes[:], r.Class()))
 }
 
 // labelsOf returns the attributes of a report without a tag. The account is empty when it was not verified.
-func labelsOf(r *failure.Report, account string) labels {
+func labelsOf(r *webhook.Event, account string) labels {
 	return labels{
 		Code:     uint16(r.Code),
 		Extended: r.Extended,
@@ -326,7 +326,7 @@ type reportCounts struct {
 var spareCounts = sync.Pool{New: func() any { return new(reportCounts) }}
 
 // counts returns what a report counts. It is to be freed when it is counted, and not used any more then.
-func (c *counters) counts(r *failure.Report, account string) *reportCounts {
+func (c *counters) counts(r *webhook.Event, account string) *reportCounts {
 	n := spareCounts.Get().(*reportCounts)
 	all := labelsOf(r, account)
 	counts, keys := n.counts[:0], n.keys[:0]

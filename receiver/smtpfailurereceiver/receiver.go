@@ -26,9 +26,10 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/privacy"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -67,8 +68,8 @@ type smtpFailureReceiver struct {
 	forget func()
 
 	resource       pcommon.Resource
-	decoder        failure.Decoder
-	privacy        failure.Privacy
+	decoder        webhook.Decoder
+	privacy        privacy.Policy
 	verifier       *signature.Verifier // nil when nobody is checked
 	resolver       signature.Resolver  // nil for the configured one
 	unverified     chan struct{}       // held while a body is read before it is known who sent it
@@ -103,7 +104,7 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 		return nil, fmt.Errorf("resource_attributes: %w", err)
 	}
 	// The mode was checked when the configuration was.
-	mode, _ := failure.ParseMode(config.Recipient.Mode)
+	mode, _ := privacy.ParseMode(config.Recipient.Mode)
 	telemetry, err := newSelfTelemetry(settings.ID, settings.TelemetrySettings)
 	if err != nil {
 		return nil, err
@@ -131,8 +132,8 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 		unverified:     make(chan struct{}, maxUnverified),
 		forget:         func() {},
 		resource:       resource,
-		decoder:        failure.Decoder{Location: location},
-		privacy:        failure.Privacy{Mode: mode, Key: []byte(config.Recipient.Key)},
+		decoder:        webhook.Decoder{Location: location},
+		privacy:        privacy.Policy{Mode: mode, Key: []byte(config.Recipient.Key)},
 		telemetry:      telemetry,
 		tracer:         metadata.Tracer(settings.TelemetrySettings),
 		spanName:       "receiver/" + settings.ID.String() + "/Request",

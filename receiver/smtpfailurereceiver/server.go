@@ -15,9 +15,9 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.uber.org/zap"
 
-	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 )
 
 // response is one way in which a request can end: what the sender is told, and under which name it is counted.
@@ -34,7 +34,7 @@ var (
 	responseOwnershipFile    = &response{"ownership_file", http.StatusOK, ""}
 	responseInvalid          = &response{"invalid", http.StatusBadRequest, "the body cannot be read"}
 	responseIncomplete       = &response{"incomplete", http.StatusBadRequest, "the body ended early or came too slowly"}
-	responseOtherWebhook     = &response{"other_webhook", http.StatusBadRequest, failure.ErrOtherType.Error()}
+	responseOtherWebhook     = &response{"other_webhook", http.StatusBadRequest, webhook.ErrOtherType.Error()}
 	responseRefused          = &response{"refused", http.StatusBadRequest, "a pipeline refused the report for good"}
 	responseUnauthorized     = &response{"unauthorized", http.StatusUnauthorized, "unauthorized"}
 	responseNotFound         = &response{"not_found", http.StatusNotFound, "not found"}
@@ -170,14 +170,14 @@ func responseTo(err error) (*response, string) {
 		refusal  *signature.Refusal
 	)
 	switch {
-	case errors.Is(err, failure.ErrOtherType):
+	case errors.Is(err, webhook.ErrOtherType):
 		return responseOtherWebhook, err.Error()
-	case errors.Is(err, failure.ErrNoID),
-		errors.Is(err, failure.ErrTooManyVariables),
-		errors.Is(err, failure.ErrNameTooLong),
-		errors.Is(err, failure.ErrJSON),
-		errors.Is(err, failure.ErrNoObject),
-		errors.Is(err, failure.ErrTooDeep):
+	case errors.Is(err, webhook.ErrNoID),
+		errors.Is(err, webhook.ErrTooManyVariables),
+		errors.Is(err, webhook.ErrNameTooLong),
+		errors.Is(err, webhook.ErrJSON),
+		errors.Is(err, webhook.ErrNoObject),
+		errors.Is(err, webhook.ErrTooDeep):
 		return responseInvalid, err.Error()
 	case errors.As(err, &refusal):
 		return responseUnauthorized, responseUnauthorized.text

@@ -14,9 +14,9 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/failure"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -106,7 +106,7 @@ func (t *selfTelemetry) begin(config *Config, counters *counters) {
 	}
 	t.received(ctx, 0)
 	t.builder.SMTPFailureDuplicates.Add(ctx, 0, t.alone)
-	for _, field := range failure.AnomalyFields {
+	for _, field := range webhook.AnomalyFields {
 		t.builder.SMTPFailureAnomalies.Add(ctx, 0, t.withField(field))
 	}
 	for i := range counters.metrics {

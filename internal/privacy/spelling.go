@@ -1,4 +1,4 @@
-package failure
+package privacy
 
 import (
 	"bytes"
@@ -111,6 +111,8 @@ func lower(c byte) byte {
 	}
 	return c
 }
+
+func isHex(c byte) bool { return isDigit(c) || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F' }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 

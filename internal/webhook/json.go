@@ -1,4 +1,4 @@
-package failure
+package webhook
 
 import (
 	"errors"
@@ -24,7 +24,7 @@ var (
 // The report shares memory with the body.
 //
 // The error is one of ErrJSON, ErrNoObject, ErrTooDeep, or one of those of Form.
-func (d *Decoder) JSON(body string) (*Report, error) {
+func (d *Decoder) JSON(body string) (*Event, error) {
 	var room [roomForLeaves]leaf
 	r := jsonReader{text: validText(body), all: room[:0]}
 	if err := r.report(); err != nil {

@@ -1,4 +1,4 @@
-package failure
+package webhook
 
 import (
 	"encoding/hex"
@@ -15,7 +15,7 @@ import (
 // The readers of forms and JSON in the simplest way there is, with all that the standard library has for it. They cost many allocations; those of
 // this package have to come to the same.
 
-func (d *Decoder) referenceForm(body string) (*Report, error) {
+func (d *Decoder) referenceForm(body string) (*Event, error) {
 	var all leaves
 	for pair := range strings.SplitSeq(body, "&") {
 		if pair == "" {
@@ -33,9 +33,9 @@ func (d *Decoder) referenceForm(body string) (*Report, error) {
 }
 
 // referenceReport folds all variables, also where each comes once.
-func (d *Decoder) referenceReport(all leaves) (*Report, error) {
+func (d *Decoder) referenceReport(all leaves) (*Event, error) {
 	var (
-		r   Report
+		r   Event
 		err error
 	)
 	if r.Tags, err = tags(all); err != nil {
@@ -93,7 +93,7 @@ func referenceUnescape(s string) string {
 	return out.String()
 }
 
-func (d *Decoder) referenceJSON(body string) (*Report, error) {
+func (d *Decoder) referenceJSON(body string) (*Event, error) {
 	r := referenceReader{decoder: json.NewDecoder(strings.NewReader(validText(body)))}
 	r.decoder.UseNumber()
 	token, err := r.decoder.Token()
@@ -196,7 +196,7 @@ func checkReference(t *testing.T, body string) {
 	var d Decoder
 	for _, reader := range []struct {
 		name            string
-		read, reference func(string) (*Report, error)
+		read, reference func(string) (*Event, error)
 	}{
 		{"form", d.Form, d.referenceForm},
 		{"JSON", d.JSON, d.referenceJSON},

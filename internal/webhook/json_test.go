@@ -1,4 +1,4 @@
-package failure
+package webhook
 
 import (
 	"encoding/json"
@@ -12,42 +12,42 @@ import (
 
 // What JSON can say and a form cannot.
 var jsonOnlyCases = []decodeCase{
-	{name: "white space around everything", body: " \r\n\t{ \"id\" : \"1\" , \"code\" : 550 } \n", want: Report{ID: "1", Code: 550}},
-	{name: "numbers are the text they are written as", body: `{"id":1,"a":1.50,"b":-0,"c":1E+400,"d":123456789012345678901234567890}`, want: Report{ID: "1", Others: []Variable{other("a", "1.50"), other("b", "-0"), other("c", "1E+400"), other("d", "123456789012345678901234567890")}}},
-	{name: "a code that is written as a fraction", body: `{"id":"1","code":550.0}`, want: Report{ID: "1", Others: []Variable{other("code", "550.0")}, Anomalies: []string{"code"}}},
-	{name: "an empty array and an empty object are absent", body: `{"id":"1","a":[],"b":{},"c":[[],{}],"tags":[],"code":{},"type":[]}`, want: Report{ID: "1"}},
-	{name: "escapes in strings", body: `{"\u0069d":"1","description":"\"\\\/\b\f\n\r\t\u00e9\ud83d\udce7"}`, want: Report{ID: "1", Description: "\"\\/\b\f\n\r\té📧"}},
-	{name: "NUL", body: `{"id":"1","description":"a\u0000b"}`, want: Report{ID: "1", Description: "a\x00b"}},
-	{name: "lone surrogates", body: `{"id":"1","description":"\ud83d-\udce7-\ud83dx"}`, want: Report{ID: "1", Description: "\ufffd-\ufffd-\ufffdx"}},
-	{name: "lone surrogate in a name", body: `{"id":"1","\ud83d":"x"}`, want: Report{ID: "1", Others: []Variable{other("\ufffd", "x")}}},
-	{name: "plus, percent and ampersand mean nothing", body: `{"id":"1","description":"a+b%20c&d=e"}`, want: Report{ID: "1", Description: "a+b%20c&d=e"}},
-	{name: "an empty name is dropped", body: `{"":"x","id":"1"}`, want: Report{ID: "1"}},
-	{name: "a lone scalar of tags that is no string", body: `{"id":"1","tags":7}`, want: Report{ID: "1", Tags: []string{"7"}}},
-	{name: "null is no tag", body: `{"id":"1","tags":null}`, want: Report{ID: "1"}},
-	{name: "nothing in the array is a tag", body: `{"id":"1","tags":[null,"",[],{},{"a":null}]}`, want: Report{ID: "1"}},
-	{name: "most elements", body: `{"id":"1","tags":["a"` + strings.Repeat(`,"a"`, MaxVariables-2) + `]}`, want: Report{ID: "1", Tags: repeated("a", MaxVariables-1)}},
+	{name: "white space around everything", body: " \r\n\t{ \"id\" : \"1\" , \"code\" : 550 } \n", want: Event{ID: "1", Code: 550}},
+	{name: "numbers are the text they are written as", body: `{"id":1,"a":1.50,"b":-0,"c":1E+400,"d":123456789012345678901234567890}`, want: Event{ID: "1", Others: []Variable{other("a", "1.50"), other("b", "-0"), other("c", "1E+400"), other("d", "123456789012345678901234567890")}}},
+	{name: "a code that is written as a fraction", body: `{"id":"1","code":550.0}`, want: Event{ID: "1", Others: []Variable{other("code", "550.0")}, Anomalies: []string{"code"}}},
+	{name: "an empty array and an empty object are absent", body: `{"id":"1","a":[],"b":{},"c":[[],{}],"tags":[],"code":{},"type":[]}`, want: Event{ID: "1"}},
+	{name: "escapes in strings", body: `{"\u0069d":"1","description":"\"\\\/\b\f\n\r\t\u00e9\ud83d\udce7"}`, want: Event{ID: "1", Description: "\"\\/\b\f\n\r\té📧"}},
+	{name: "NUL", body: `{"id":"1","description":"a\u0000b"}`, want: Event{ID: "1", Description: "a\x00b"}},
+	{name: "lone surrogates", body: `{"id":"1","description":"\ud83d-\udce7-\ud83dx"}`, want: Event{ID: "1", Description: "\ufffd-\ufffd-\ufffdx"}},
+	{name: "lone surrogate in a name", body: `{"id":"1","\ud83d":"x"}`, want: Event{ID: "1", Others: []Variable{other("\ufffd", "x")}}},
+	{name: "plus, percent and ampersand mean nothing", body: `{"id":"1","description":"a+b%20c&d=e"}`, want: Event{ID: "1", Description: "a+b%20c&d=e"}},
+	{name: "an empty name is dropped", body: `{"":"x","id":"1"}`, want: Event{ID: "1"}},
+	{name: "a lone scalar of tags that is no string", body: `{"id":"1","tags":7}`, want: Event{ID: "1", Tags: []string{"7"}}},
+	{name: "null is no tag", body: `{"id":"1","tags":null}`, want: Event{ID: "1"}},
+	{name: "nothing in the array is a tag", body: `{"id":"1","tags":[null,"",[],{},{"a":null}]}`, want: Event{ID: "1"}},
+	{name: "most elements", body: `{"id":"1","tags":["a"` + strings.Repeat(`,"a"`, MaxVariables-2) + `]}`, want: Event{ID: "1", Tags: repeated("a", MaxVariables-1)}},
 	{name: "too many elements", body: `{"id":"1","tags":["a"` + strings.Repeat(`,"a"`, MaxVariables-1) + `]}`, err: ErrTooManyVariables},
 	{name: "empty elements count", body: `{"id":"1","x":[null` + strings.Repeat(`,null`, MaxVariables-1) + `]}`, err: ErrTooManyVariables},
-	{name: "longest name", body: `{"id":"1","` + strings.Repeat("n", MaxNameLength) + `":"v"}`, want: Report{ID: "1", Others: []Variable{other(strings.Repeat("n", MaxNameLength), "v")}}},
+	{name: "longest name", body: `{"id":"1","` + strings.Repeat("n", MaxNameLength) + `":"v"}`, want: Event{ID: "1", Others: []Variable{other(strings.Repeat("n", MaxNameLength), "v")}}},
 	{name: "name too long", body: `{"id":"1","` + strings.Repeat("n", MaxNameLength+1) + `":"v"}`, err: ErrNameTooLong},
 	{name: "name too long of nothing", body: `{"id":"1","` + strings.Repeat("n", MaxNameLength+1) + `":{}}`, err: ErrNameTooLong},
 	{name: "name too long by nesting", body: `{"id":"1","a":` + nested(`{"`+strings.Repeat("n", 100)+`":`, `"v"`, "}", 20) + `}`, err: ErrNameTooLong},
-	{name: "longest name by nesting", body: `{"id":"1","` + strings.Repeat("n", MaxNameLength-20) + `":` + nested(`{"k":`, `"v"`, "}", 10) + `}`, want: Report{ID: "1", Others: []Variable{other(strings.Repeat("n", MaxNameLength-20)+strings.Repeat(".k", 10), "v")}}},
-	{name: "deepest object", body: `{"id":"1","a":` + nested(`{"k":`, `"v"`, "}", MaxDepth-1) + `}`, want: Report{ID: "1", Others: []Variable{other("a"+strings.Repeat(".k", MaxDepth-1), "v")}}},
+	{name: "longest name by nesting", body: `{"id":"1","` + strings.Repeat("n", MaxNameLength-20) + `":` + nested(`{"k":`, `"v"`, "}", 10) + `}`, want: Event{ID: "1", Others: []Variable{other(strings.Repeat("n", MaxNameLength-20)+strings.Repeat(".k", 10), "v")}}},
+	{name: "deepest object", body: `{"id":"1","a":` + nested(`{"k":`, `"v"`, "}", MaxDepth-1) + `}`, want: Event{ID: "1", Others: []Variable{other("a"+strings.Repeat(".k", MaxDepth-1), "v")}}},
 	{name: "object too deep", body: `{"id":"1","a":` + nested(`{"k":`, `"v"`, "}", MaxDepth) + `}`, err: ErrTooDeep},
-	{name: "deepest array", body: `{"id":"1","a":` + nested("[", `"v"`, "]", MaxDepth-1) + `}`, want: Report{ID: "1", Others: []Variable{others("a", "v")}}},
+	{name: "deepest array", body: `{"id":"1","a":` + nested("[", `"v"`, "]", MaxDepth-1) + `}`, want: Event{ID: "1", Others: []Variable{others("a", "v")}}},
 	{name: "array too deep", body: `{"id":"1","a":` + nested("[", `"v"`, "]", MaxDepth) + `}`, err: ErrTooDeep},
 	{name: "much too deep", body: `{"id":"1","a":` + nested("[", "", "]", 5000) + `}`, err: ErrTooDeep},
-	{name: "wide is not deep", body: `{"id":"1","a":[` + strings.Repeat("[],", 100) + `["v"]]}`, want: Report{ID: "1", Others: []Variable{others("a", "v")}}},
-	{name: "Latin-1 in the body", body: "{\"id\":\"1\",\"description\":\"bo\xeete\",\"\xe9\":\"x\"}", want: Report{ID: "1", Description: "boîte", Others: []Variable{other("é", "x")}}},
-	{name: "Latin-1 beside an escape", body: "{\"id\":\"1\",\"description\":\"\xe9\\u00e9\xc3\xa9\"}", want: Report{ID: "1", Description: "ééé"}},
+	{name: "wide is not deep", body: `{"id":"1","a":[` + strings.Repeat("[],", 100) + `["v"]]}`, want: Event{ID: "1", Others: []Variable{others("a", "v")}}},
+	{name: "Latin-1 in the body", body: "{\"id\":\"1\",\"description\":\"bo\xeete\",\"\xe9\":\"x\"}", want: Event{ID: "1", Description: "boîte", Others: []Variable{other("é", "x")}}},
+	{name: "Latin-1 beside an escape", body: "{\"id\":\"1\",\"description\":\"\xe9\\u00e9\xc3\xa9\"}", want: Event{ID: "1", Description: "ééé"}},
 	{name: "an id of null", body: `{"id":null}`, err: ErrNoID},
-	{name: "an id of zero is an id", body: `{"id":0}`, want: Report{ID: "0"}},
-	{name: "an id of false is text", body: `{"id":false}`, want: Report{ID: "false"}},
+	{name: "an id of zero is an id", body: `{"id":0}`, want: Event{ID: "0"}},
+	{name: "an id of false is text", body: `{"id":false}`, want: Event{ID: "false"}},
 	{name: "a type that is no string", body: `{"id":"1","type":true}`, err: ErrOtherType},
-	{name: "a type of null", body: `{"id":"1","type":null}`, want: Report{ID: "1"}},
+	{name: "a type of null", body: `{"id":"1","type":null}`, want: Event{ID: "1"}},
 	{name: "a type that is an object", body: `{"id":"1","type":{"name":"bounce"}}`, err: ErrOtherType},
-	{name: "a code that is an object", body: `{"id":"1","code":{"smtp":550}}`, want: Report{ID: "1", Others: []Variable{other("code.smtp", "550")}, Anomalies: []string{"code"}}},
+	{name: "a code that is an object", body: `{"id":"1","code":{"smtp":550}}`, want: Event{ID: "1", Others: []Variable{other("code.smtp", "550")}, Anomalies: []string{"code"}}},
 	{name: "an empty object is no report", body: `{}`, err: ErrNoID},
 }
 
@@ -119,7 +119,7 @@ func TestJSONKeepsWhatItCannotReadVerbatim(t *testing.T) {
 	for name, values := range unreadable {
 		for _, value := range values {
 			got := mustJSON(t, `{"id":"1",`+quoteJSON(name)+`:`+quoteJSON(value)+`}`)
-			want := Report{ID: "1", Others: []Variable{other(name, value)}, Anomalies: []string{name}}
+			want := Event{ID: "1", Others: []Variable{other(name, value)}, Anomalies: []string{name}}
 			if diff := cmp.Diff(want, got, visible); diff != "" {
 				t.Errorf("%s: %q (-want +got):\n%s", name, value, diff)
 			}

@@ -1,4 +1,4 @@
-package failure
+package webhook
 
 import (
 	"errors"
@@ -12,25 +12,25 @@ import (
 )
 
 // visible compares what others see of a report.
-var visible = cmp.Options{cmpopts.IgnoreUnexported(Report{}), cmpopts.EquateEmpty()}
+var visible = cmp.Options{cmpopts.IgnoreUnexported(Event{}), cmpopts.EquateEmpty()}
 
 // everything compares what was sent too.
-var everything = cmp.Options{cmp.AllowUnexported(Report{})}
+var everything = cmp.Options{cmp.AllowUnexported(Event{})}
 
 // decodeCase is a body and what it has to be read as: want when it is a report, else the error err.
 type decodeCase struct {
 	name string
 	body string
-	want Report
+	want Event
 	err  error
 }
 
-func (tc *decodeCase) check(t *testing.T, got *Report, err error) {
+func (tc *decodeCase) check(t *testing.T, got *Event, err error) {
 	t.Helper()
 	if !errors.Is(err, tc.err) {
 		t.Fatalf("%.200q: error %v, want %v", tc.body, err, tc.err)
 	}
-	var want *Report
+	var want *Event
 	if tc.err == nil {
 		want = &tc.want
 	}
@@ -39,7 +39,7 @@ func (tc *decodeCase) check(t *testing.T, got *Report, err error) {
 	}
 }
 
-func mustForm(tb testing.TB, body string) Report {
+func mustForm(tb testing.TB, body string) Event {
 	tb.Helper()
 	var d Decoder
 	r, err := d.Form(body)
@@ -49,7 +49,7 @@ func mustForm(tb testing.TB, body string) Report {
 	return *r
 }
 
-func mustJSON(tb testing.TB, body string) Report {
+func mustJSON(tb testing.TB, body string) Event {
 	tb.Helper()
 	var d Decoder
 	r, err := d.JSON(body)

@@ -1,13 +1,12 @@
-// Package failure reads what a sender of Copernica or SMTPeter says of one email that could not be delivered: the variables of its
-// webhook, sent as a form or as JSON, become a Report.
+// Package webhook reads what a sender of Copernica or SMTPeter says of one email that could not be delivered: the variables of its
+// webhook, sent as a form or as JSON, become an Event.
 //
 // It knows the documents of the senders ("Webhooks: failures", "Webhooks for failures" and their older "Feedback loops") and how PHP
 // writes and reads forms. How a report arrived, who sent it, and what is made of it is left to others.
-package failure
+package webhook
 
 import (
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -18,8 +17,8 @@ import (
 // AnomalyFields are the variables that take only what can be read as what they are.
 var AnomalyFields = [...]string{"code", "extended", "time", "timestamp"}
 
-// Report is one failed delivery as its sender tells it. All text in it is valid UTF-8. An empty value is an absent one.
-type Report struct {
+// Event is one failed delivery as its sender tells it. All text in it is valid UTF-8. An empty value is an absent one.
+type Event struct {
 	// ID is the sender's id of the message. It is never empty.
 	ID string
 	// Type is "failure" or empty; the older documents have no type.
@@ -50,22 +49,12 @@ type Report struct {
 	sent [numSent]string
 	// timed says that FailedAt is that of the variable time.
 	timed bool
-	// private says that Privacy.Apply left of the recipient what may be told, and domain is its domain then.
+	// private says that Withhold left of the recipient what may be told, and domain is its domain then.
 	private bool
 	domain  string
 }
 
-// spareReports keeps the memory of reports that are done with.
-var spareReports = sync.Pool{New: func() any { return new(Report) }}
-
-// Free gives the memory of a report back for another one. Neither it nor its slices may be used any more; its texts may.
-// A report that is not freed is left to the garbage collector.
-func (r *Report) Free() {
-	*r = Report{}
-	spareReports.Put(r)
-}
-
-// The variables in Report.sent. They are the ones that a sender repeats when it sends a report again.
+// The variables in Event.sent. They are the ones that a sender repeats when it sends a report again.
 const (
 	sentType = iota
 	sentID
@@ -92,22 +81,22 @@ type Variable struct {
 }
 
 // Asynchronous says that the message was accepted first and a bounce came back later.
-func (r *Report) Asynchronous() bool {
+func (r *Event) Asynchronous() bool {
 	return r.State == StateBounce
 }
 
 // Class is one of smtpstatus.ClassPermanent, ClassTransient and ClassUnknown.
-func (r *Report) Class() string {
+func (r *Event) Class() string {
 	return smtpstatus.Class(r.Extended, r.Code)
 }
 
 // Reason is one of smtpstatus.Reasons.
-func (r *Report) Reason() string {
+func (r *Event) Reason() string {
 	return smtpstatus.Reason(r.Extended, r.Code, r.State)
 }
 
 // Summary is one line of text: code, enhanced status and state as they were sent, without control characters, for a report without a description.
-func (r *Report) Summary() string {
+func (r *Event) Summary() string {
 	var words []string
 	for _, part := range [...]string{r.sent[sentCode], r.sent[sentExtended], r.State} {
 		words = append(words, strings.FieldsFunc(part, func(c rune) bool {
@@ -120,9 +109,9 @@ func (r *Report) Summary() string {
 	return strings.Join(words, " ")
 }
 
-// RecipientDomain is what follows the last @ of the recipient, in lower case; empty when there is no @. After Privacy.Apply it is what may
-// be told of it.
-func (r *Report) RecipientDomain() string {
+// RecipientDomain is what follows the last @ of the recipient, in lower case; empty when there is no @. After Withhold it is what may be told
+// of it.
+func (r *Event) RecipientDomain() string {
 	if r.private {
 		return r.domain
 	}
@@ -131,4 +120,14 @@ func (r *Report) RecipientDomain() string {
 		return ""
 	}
 	return strings.ToLower(r.Recipient[at+1:])
+}
+
+// Withhold puts what may be told of the recipient in its place, and forgets all that was sent but what Summary tells, which goes through redact.
+func (r *Event) Withhold(address, domain string, redact func(string) string) {
+	var sent [numSent]string
+	for _, index := range [...]int{sentCode, sentExtended} {
+		sent[index] = redact(strings.ReplaceAll(r.sent[index], separator, " "))
+	}
+	r.sent = sent
+	r.Recipient, r.domain, r.private = address, domain, true
 }

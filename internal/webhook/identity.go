@@ -1,4 +1,4 @@
-package failure
+package webhook
 
 import (
 	"crypto/hmac"
@@ -25,15 +25,15 @@ const identityVersion = "smtp_failure/1"
 // extended and description. Values count as sent. Not of the order of the tags or of other variables, and not of the encoding:
 // a report has one identity as a form and as JSON. Without a time it stands for the same failure however often it is sent.
 //
-// After Privacy.Apply in any mode but full it means nothing: Apply returns the identity.
-func (r *Report) Identity(account string) Identity {
+// After Withhold it means nothing.
+func (r *Event) Identity(account string) Identity {
 	var room [roomForIdentified]byte
 	sum := sha256.Sum256(r.appendIdentified(room[:0], account))
 	return Identity(sum[:len(Identity{})])
 }
 
-// keyedIdentity is the identity that only those who have the key can compute: the first 16 bytes of HMAC-SHA-256 of the same.
-func (r *Report) keyedIdentity(account string, key []byte) Identity {
+// KeyedIdentity returns the identity that only those who have the key can compute: the first 16 bytes of HMAC-SHA-256 of the same.
+func (r *Event) KeyedIdentity(account string, key []byte) Identity {
 	mac := hmac.New(sha256.New, key)
 	mac.Write(r.identified(account))
 	return Identity(mac.Sum(nil)[:len(Identity{})])
@@ -43,11 +43,11 @@ func (r *Report) keyedIdentity(account string, key []byte) Identity {
 const roomForIdentified = 1024
 
 // identified is what the identity is made of.
-func (r *Report) identified(account string) []byte {
+func (r *Event) identified(account string) []byte {
 	return r.appendIdentified(nil, account)
 }
 
-func (r *Report) appendIdentified(buffer []byte, account string) []byte {
+func (r *Event) appendIdentified(buffer []byte, account string) []byte {
 	timestamp := r.sent[sentTimestamp]
 	if r.timed {
 		timestamp = ""

@@ -1,4 +1,4 @@
-package failure
+package webhook
 
 import (
 	"strings"
@@ -57,7 +57,7 @@ func TestRecipientDomain(t *testing.T) {
 		"a@[192.0.2.1]":         "[192.0.2.1]",
 		"a@sub.domain.example.": "sub.domain.example.",
 	} {
-		r := Report{Recipient: recipient}
+		r := Event{Recipient: recipient}
 		if got := r.RecipientDomain(); got != want {
 			t.Errorf("%q: %q, want %q", recipient, got, want)
 		}

@@ -1,4 +1,4 @@
-package failure
+package webhook
 
 import (
 	"encoding/json"
@@ -54,7 +54,7 @@ type pair struct {
 }
 
 // pairsOf writes a report that names everything once. Times are written as time, tags as a list.
-func pairsOf(r *Report) []pair {
+func pairsOf(r *Event) []pair {
 	var pairs []pair
 	scalar := func(name, value string) {
 		if value != "" {
@@ -151,8 +151,8 @@ func maybe(rng *rand.Rand, text string) string {
 }
 
 // randomReport is one that a decoder could have made.
-func randomReport(rng *rand.Rand) Report {
-	r := Report{
+func randomReport(rng *rand.Rand) Event {
+	r := Event{
 		ID:          randomText(rng),
 		Type:        maybe(rng, typeFailure),
 		Action:      maybe(rng, randomText(rng)),
@@ -262,7 +262,7 @@ func TestFormAndJSONOfAnythingMeanTheSame(t *testing.T) {
 const nameBound = MaxNameLength
 
 // checkReport checks what holds for every report. perName is nameBound where names may be longer than the body, else 0.
-func checkReport(tb testing.TB, body string, r *Report, perName int) {
+func checkReport(tb testing.TB, body string, r *Event, perName int) {
 	tb.Helper()
 	size, values := 0, 0
 	text := func(what, s string) {
@@ -406,7 +406,7 @@ func TestMemoryIsBoundedByTheBody(t *testing.T) {
 	long := strings.Repeat("n", MaxNameLength-2)
 	for _, tc := range []struct {
 		name   string
-		decode func(string) (*Report, error)
+		decode func(string) (*Event, error)
 		body   string
 	}{
 		{"form of nothing", d.Form, fill("id=1", "&", "")},

@@ -1,4 +1,4 @@
-package failure
+package privacy
 
 // bounce is what a server, or somebody's MTA, said of a mail to recipient, and what is left of it.
 type bounce struct {

@@ -1,4 +1,4 @@
-package failure
+package webhook
 
 import (
 	"errors"
@@ -43,14 +43,14 @@ type Decoder struct {
 type leaf struct {
 	// name is the flat one, which begins with the variable's own: parameters[k] has the name "parameters.k".
 	name, value string
-	// base is the length of the variable's own name, variable where it belongs: in one of Report.sent, or in variableTags or variableOther.
+	// base is the length of the variable's own name, variable where it belongs: in one of Event.sent, or in variableTags or variableOther.
 	base     int32
 	variable int8
 	// list says that the value is one of several: interests[]=, or an element of a JSON array.
 	list bool
 }
 
-// Variables that are not in Report.sent.
+// Variables that are not in Event.sent.
 const (
 	variableTags = numSent + iota
 	variableOther
@@ -97,8 +97,8 @@ func (t *texts) since(begin int) string {
 }
 
 // report makes a report of the values of a body.
-func (d *Decoder) report(all leaves) (*Report, error) {
-	r := spareReports.Get().(*Report)
+func (d *Decoder) report(all leaves) (*Event, error) {
+	r := new(Event)
 	var err error
 	if r.Tags, err = tags(all); err != nil {
 		return nil, err
@@ -125,7 +125,7 @@ func (d *Decoder) report(all leaves) (*Report, error) {
 	return r, nil
 }
 
-// plain says that there is nothing to fold: each of the values, other than tags, is a variable in Report.sent, comes once and is no array. So are
+// plain says that there is nothing to fold: each of the values, other than tags, is a variable in Event.sent, comes once and is no array. So are
 // the reports that the senders document.
 func (ls leaves) plain() bool {
 	var seen uint
@@ -210,11 +210,11 @@ func variables(all leaves, vars []variable) []variable {
 	return slices.DeleteFunc(vars, func(v variable) bool { return v.Value == "" && v.List == nil })
 }
 
-// separator goes between the parts of an array in Report.sent. No text that was decoded holds this byte.
+// separator goes between the parts of an array in Event.sent. No text that was decoded holds this byte.
 const separator = "\xff"
 
 // set puts a variable where it belongs in the report.
-func (d *Decoder) set(r *Report, v *variable) {
+func (d *Decoder) set(r *Event, v *variable) {
 	if v.of == variableOther {
 		r.Others = append(r.Others, v.Variable)
 		return
@@ -229,7 +229,7 @@ func (d *Decoder) set(r *Report, v *variable) {
 }
 
 // setScalar puts a variable in its field, or among the others if it does not fit.
-func (d *Decoder) setScalar(r *Report, index int8, v Variable) {
+func (d *Decoder) setScalar(r *Event, index int8, v Variable) {
 	if r.sent[index] == "" {
 		r.sent[index] = v.Value
 	} else {
@@ -272,7 +272,7 @@ func (d *Decoder) setScalar(r *Report, index int8, v Variable) {
 }
 
 // unreadable keeps a variable that has a field of its own, by that name, but does not fit it.
-func (r *Report) unreadable(index int8, name string, v Variable) {
+func (r *Event) unreadable(index int8, name string, v Variable) {
 	r.Others = append(r.Others, v)
 	switch index {
 	case sentCode, sentExtended, sentTime, sentTimestamp:

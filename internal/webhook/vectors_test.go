@@ -1,4 +1,4 @@
-package failure
+package webhook
 
 import (
 	"encoding/json"
@@ -44,7 +44,7 @@ func TestRealEncoders(t *testing.T) {
 	if err := json.Unmarshal(v.Report, &sent); err != nil {
 		t.Fatal(err)
 	}
-	want := Report{
+	want := Event{
 		ID: sent.ID, Type: sent.Type, Recipient: sent.Recipient, Action: sent.Action, State: sent.State, Description: sent.Description, Tags: sent.Tags,
 		Code: 550, Extended: badMailbox, FailedAt: utc(2026, 11, 21, 10, 14, 58),
 	}

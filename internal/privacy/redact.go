@@ -1,4 +1,4 @@
-package failure
+package privacy
 
 import (
 	"bytes"
@@ -247,7 +247,7 @@ func (rd *redactor) redact(s string, place where) string {
 	if s == "" {
 		return s
 	}
-	s = validText(s)
+	s = strings.ToValidUTF8(s, "\ufffd")
 	rd.found = rd.found[:0]
 	rd.readings(s, func(v *reading, strict bool) {
 		rd.addresses(v, func(start, at, after, end int) {

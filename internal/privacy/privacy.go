@@ -1,4 +1,5 @@
-package failure
+// Package privacy decides what may be told of a recipient, and takes out of an event what may not.
+package privacy
 
 import (
 	"crypto/hmac"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"unicode"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 )
 
 // Mode says how much of the recipient is told.
@@ -42,8 +45,8 @@ func (m Mode) String() string {
 	return modeNames[m]
 }
 
-// Privacy is what may be told of the recipient. The zero value tells all. It is safe for concurrent use.
-type Privacy struct {
+// Policy is what may be told of the recipient. The zero value tells all. It is safe for concurrent use.
+type Policy struct {
 	Mode Mode
 	// Key of the hashes in every mode but full. Without one a random key is used that lasts as long as the process.
 	Key []byte
@@ -63,7 +66,7 @@ var processKey = sync.OnceValue(func() []byte {
 // In every mode but full the identity is keyed, so that nobody without the key finds the recipient by trying addresses, and every text of the
 // report is rid of the forms of the recipient's address that can be recognised, of every other address, and in ModeDrop of the recipient's
 // domain. Markers in brackets stand in their place. Recipient and RecipientDomain are what may be told then.
-func (p *Privacy) Apply(r *Report, account string) Identity {
+func (p *Policy) Apply(r *webhook.Event, account string) webhook.Identity {
 	if p.Mode == ModeFull {
 		return r.Identity(account)
 	}
@@ -71,7 +74,7 @@ func (p *Privacy) Apply(r *Report, account string) Identity {
 	if len(key) == 0 {
 		key = processKey()
 	}
-	identity := r.keyedIdentity(account, key)
+	identity := r.KeyedIdentity(account, key)
 
 	var rd redactor
 	rd.learn(r.Recipient, p.Mode == ModeDrop)
@@ -106,13 +109,7 @@ func (p *Privacy) Apply(r *Report, account string) Identity {
 	r.Tags = rd.redactAll(r.Tags)
 	rd.others(r)
 
-	// Summary tells two of the values that were sent.
-	var sent [numSent]string
-	for _, index := range [...]int{sentCode, sentExtended} {
-		sent[index] = rd.redact(strings.ReplaceAll(r.sent[index], separator, " "), inText)
-	}
-	r.sent = sent
-	r.Recipient, r.domain, r.private = address, domain, true
+	r.Withhold(address, domain, func(text string) string { return rd.redact(text, inText) })
 	return identity
 }
 
@@ -152,7 +149,7 @@ func (rd *redactor) redactAll(list []string) []string {
 	return list
 }
 
-func (rd *redactor) others(r *Report) {
+func (rd *redactor) others(r *webhook.Event) {
 	var numbers map[string]int
 	for i := range r.Others {
 		v := &r.Others[i]
@@ -191,7 +188,7 @@ func (rd *redactor) others(r *Report) {
 
 // domain is what may be told as the recipient's domain. What follows the last @ may be anything, an address too if it is escaped: then it is
 // the domain of the address that it is read as, or nothing.
-func (rd *redactor) domain(r *Report) string {
+func (rd *redactor) domain(r *webhook.Event) string {
 	domain := r.RecipientDomain()
 	isPlain := domain != ""
 	for _, c := range domain {

@@ -1,4 +1,4 @@
-package failure
+package webhook
 
 import (
 	"slices"
@@ -10,7 +10,7 @@ import (
 // starts no escape itself, and only & separates. The report shares memory with the body.
 //
 // The error is one of ErrTooManyVariables, ErrNameTooLong, ErrOtherType and ErrNoID; there is no form that cannot be read.
-func (d *Decoder) Form(body string) (*Report, error) {
+func (d *Decoder) Form(body string) (*Event, error) {
 	var (
 		room    [roomForLeaves]leaf
 		all     = leaves(room[:0])
@@ -151,5 +151,3 @@ var hexDigits = func() (digits [256]byte) {
 	}
 	return digits
 }()
-
-func isHex(c byte) bool { return hexDigits[c] < notHex }

@@ -1,4 +1,4 @@
-package failure
+package webhook
 
 import (
 	"encoding/json"
@@ -87,7 +87,7 @@ func FuzzJSON(f *testing.F) {
 
 // checkRepeat checks that a report that is written again, as a form and as JSON, is one report: unless its names have dots and brackets
 // of their own, which cannot be told from keys.
-func checkRepeat(t *testing.T, body string, r *Report) {
+func checkRepeat(t *testing.T, body string, r *Event) {
 	t.Helper()
 	for _, v := range r.Others {
 		if !writable(v.Name) {

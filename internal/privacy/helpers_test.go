@@ -1,0 +1,60 @@
+package privacy
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
+)
+
+// visible compares what others see of an event.
+var visible = cmp.Options{cmpopts.IgnoreUnexported(webhook.Event{}), cmpopts.EquateEmpty()}
+
+// rounds of each property. The seed is printed by a test that fails; FAILURE_TEST_SEED repeats it.
+const rounds = 3000
+
+func newRand(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := rand.Uint64()
+	if s := os.Getenv("FAILURE_TEST_SEED"); s != "" {
+		var err error
+		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("FAILURE_TEST_SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+func mustJSON(tb testing.TB, body string) webhook.Event {
+	tb.Helper()
+	var d webhook.Decoder
+	e, err := d.JSON(body)
+	if err != nil {
+		tb.Fatalf("JSON %.200q: %v", body, err)
+	}
+	return *e
+}
+
+func mustForm(tb testing.TB, body string) webhook.Event {
+	tb.Helper()
+	var d webhook.Decoder
+	e, err := d.Form(body)
+	if err != nil {
+		tb.Fatalf("form %.200q: %v", body, err)
+	}
+	return *e
+}
+
+// other is a scalar that has no field of its own.
+func other(name, value string) webhook.Variable { return webhook.Variable{Name: name, Value: value} }
+
+// others are the elements of an array that has no field of its own.
+func others(name string, values ...string) webhook.Variable {
+	return webhook.Variable{Name: name, List: values}
+}
