@@ -20,7 +20,6 @@ import (
 	"go.opentelemetry.io/collector/config/confignet"
 	"go.opentelemetry.io/collector/config/configopaque"
 	"go.opentelemetry.io/collector/config/configoptional"
-	"go.opentelemetry.io/collector/confmap"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/privacy"
@@ -34,15 +33,18 @@ const (
 	// A sender that needs longer than this for a few hundred bytes will not finish.
 	defaultReadTimeout       = 30 * time.Second
 	defaultReadHeaderTimeout = 10 * time.Second
-	defaultInterval          = 10 * time.Second
-	defaultCardinalityLimit  = 2000
-	defaultMaxStale          = 24 * time.Hour
-	defaultTTL               = 24 * time.Hour
-	defaultMaxEntries        = 100_000
-	minKeyLength             = 16
-	defaultPath              = "/failures"
-	defaultServiceName       = "smtp_failure"
-	minInterval              = 10 * time.Millisecond
+	// Longer than the usual balancers keep an idle connection (60 s), so that it is never the receiver
+	// who closes one that a balancer is about to use.
+	defaultIdleTimeout      = 2 * time.Minute
+	defaultInterval         = 10 * time.Second
+	defaultCardinalityLimit = 2000
+	defaultMaxStale         = 24 * time.Hour
+	defaultTTL              = 24 * time.Hour
+	defaultMaxEntries       = 100_000
+	minKeyLength            = 16
+	defaultPath             = "/failures"
+	defaultServiceName      = "smtp_failure"
+	minInterval             = 10 * time.Millisecond
 
 	modeFull = "full"
 
@@ -173,6 +175,7 @@ func createDefaultConfig() component.Config {
 	http.MaxRequestBodySize = defaultMaxRequestBodySize
 	http.ReadTimeout = defaultReadTimeout
 	http.ReadHeaderTimeout = defaultReadHeaderTimeout
+	http.Keepalive = configoptional.Some(confighttp.KeepaliveServerConfig{IdleTimeout: defaultIdleTimeout})
 
 	return &Config{
 		HTTP:      http,
@@ -194,23 +197,6 @@ func createDefaultConfig() component.Config {
 		},
 		Metrics: metadata.DefaultMetricsConfig(),
 	}
-}
-
-// Unmarshal implements confmap.Unmarshaler. Unknown keys are errors, at any level and with every version of confighttp.
-func (c *Config) Unmarshal(conf *confmap.Conf) error {
-	// A type without methods leaves out how confighttp reads its own configuration. From v0.160.0 on that lets unknown keys pass, and moves the
-	// deprecated keys of keep-alive elsewhere before Validate could say which of them is wrong.
-	type server confighttp.ServerConfig
-	written := struct {
-		HTTP server `mapstructure:"http"`
-	}{server(c.HTTP)}
-	if err := confmap.NewFromStringMap(map[string]any{"http": conf.Get("http")}).Unmarshal(&written); err != nil {
-		return err
-	}
-	if err := validateTimeouts((*confighttp.ServerConfig)(&written.HTTP)); err != nil {
-		return err
-	}
-	return conf.Unmarshal(c)
 }
 
 // Validate returns an error for every value that cannot work, each with the key and what it takes.
@@ -252,13 +238,17 @@ func (c *Config) validateHTTP() error {
 
 func validateTimeouts(http *confighttp.ServerConfig) error {
 	var errs []error
+	var idleTimeout time.Duration
+	if http.Keepalive.HasValue() {
+		idleTimeout = http.Keepalive.Get().IdleTimeout
+	}
 	for _, timeout := range []struct {
 		key   string
 		value time.Duration
 	}{
 		{"read_header_timeout", http.ReadHeaderTimeout},
 		{"write_timeout", http.WriteTimeout},
-		{"idle_timeout", http.IdleTimeout},
+		{"keepalive::idle_timeout", idleTimeout},
 	} {
 		if timeout.value < 0 {
 			errs = append(errs, fmt.Errorf("http::%s: %s; it takes a duration of 0 or more", timeout.key, timeout.value))

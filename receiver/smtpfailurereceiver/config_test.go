@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -49,20 +48,13 @@ func configOf(t *testing.T, yaml string) *Config {
 	return config
 }
 
-// isKeepAlive says that a field is one of confighttp's three for keep-alive. The settings move from two of them to the third between releases of
-// the collector, so they are not compared but seen at work, in TestKeepAlive.
-func isKeepAlive(field string) bool {
-	return field == "IdleTimeout" || field == "KeepAlivesEnabled" || field == "Keepalive"
-}
-
-// equalConfigs compares two configurations. It ignores which keys of a metric a user has set, and keep-alive.
+// equalConfigs compares two configurations. It ignores which keys of a metric a user has set.
 func equalConfigs(t *testing.T, want, got *Config) {
 	t.Helper()
 	if diff := cmp.Diff(want, got,
-		cmpopts.IgnoreUnexported(Config{}, TagsConfig{}, AggregationConfig{}, DeduplicationConfig{}, OwnershipFileConfig{}, SignatureConfig{}, RecipientConfig{}, confighttp.ServerConfig{}, confighttp.AuthConfig{}, confighttp.CORSConfig{},
+		cmpopts.IgnoreUnexported(Config{}, TagsConfig{}, AggregationConfig{}, DeduplicationConfig{}, OwnershipFileConfig{}, SignatureConfig{}, RecipientConfig{}, confighttp.ServerConfig{}, confighttp.KeepaliveServerConfig{}, confighttp.AuthConfig{}, confighttp.CORSConfig{},
 			confignet.AddrConfig{}, confignet.DialerConfig{}, metadata.EmailDeliveryFailuresMetricConfig{}, metadata.EmailDeliveryFailuresByTagMetricConfig{}),
 		cmp.Exporter(func(reflect.Type) bool { return true }),
-		cmp.FilterPath(func(p cmp.Path) bool { return isKeepAlive(strings.TrimPrefix(p.Last().String(), ".")) }, cmp.Ignore()),
 	); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -74,6 +66,7 @@ func TestDefaultConfig(t *testing.T) {
 	http.MaxRequestBodySize = 262144
 	http.ReadTimeout = 30 * time.Second
 	http.ReadHeaderTimeout = 10 * time.Second
+	http.Keepalive.Get().IdleTimeout = 2 * time.Minute
 	want := &Config{
 		HTTP:          http,
 		Path:          "/failures",
@@ -101,27 +94,21 @@ func TestKeepAlive(t *testing.T) {
 	for _, tc := range []struct {
 		name, yaml string
 		idle       time.Duration
+		kept       bool
 	}{
-		{"default", "", time.Minute},
-		{"set", "http: {idle_timeout: 14s}", 14 * time.Second},
+		{"default", "", 2 * time.Minute, true},
+		{"set", "http: {keepalive: {idle_timeout: 14s}}", 14 * time.Second, true},
+		{"disabled", "http: {keepalive: {enabled: false}}", 0, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			config := configOf(t, tc.yaml)
-			server, err := config.HTTP.ToServer(t.Context(), nil, componenttest.NewNopTelemetrySettings(), http.NotFoundHandler())
-			require.NoError(t, err)
-			assert.Equal(t, tc.idle, server.IdleTimeout)
-
 			config.HTTP.NetAddr.Endpoint = "localhost:0"
-			listener, err := config.HTTP.ToListener(t.Context())
-			require.NoError(t, err)
-			var serving sync.WaitGroup
-			serving.Go(func() { _ = server.Serve(listener) })
-			defer serving.Wait()
-			defer server.Close()
-			response, err := new(http.Client).Get("http://" + listener.Addr().String())
+			r := startRun(t, config, asItIs)
+			assert.Equal(t, tc.idle, r.receiver.server.IdleTimeout)
+			response, err := new(http.Client).Get(r.url())
 			require.NoError(t, err)
 			require.NoError(t, response.Body.Close())
-			assert.False(t, response.Close, "the connection is kept")
+			assert.Equal(t, tc.kept, !response.Close)
 		})
 	}
 }
@@ -175,6 +162,7 @@ func TestEveryKey(t *testing.T) {
 	http.IncludeMetadata = true
 	http.CompressionAlgorithms = []string{"gzip"}
 	http.ReadTimeout = 11 * time.Second
+	http.Keepalive.Get().IdleTimeout = 14 * time.Second
 	http.ReadHeaderTimeout = 12 * time.Second
 	http.WriteTimeout = 13 * time.Second
 	storage := component.MustNewIDWithName("file_storage", "failures")
@@ -246,10 +234,6 @@ func TestEveryKeyIsInTheFile(t *testing.T) {
 					name += "::"
 				}
 				walk(name, original.Field(i), set.Field(i))
-				continue
-			}
-			if isKeepAlive(field.Name) {
-				assert.True(t, conf.IsSet("http::idle_timeout") && conf.IsSet("http::keep_alives_enabled"))
 				continue
 			}
 			if reflect.DeepEqual(original.Field(i).Interface(), set.Field(i).Interface()) {

@@ -218,6 +218,8 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	server.Handler = r.wrap(server.Handler)
 	// OPTIONS * would be answered by net/http itself, and not be counted.
 	server.DisableGeneralOptionsHandler = true
+	// confighttp takes no notice of `keepalive: {enabled: false}`.
+	server.SetKeepAlivesEnabled(r.config.HTTP.Keepalive.HasValue())
 	listener, err := r.config.HTTP.ToListener(ctx)
 	if err != nil {
 		return fmt.Errorf("http::endpoint: cannot listen on %s: %w", r.config.HTTP.NetAddr.Endpoint, err)
