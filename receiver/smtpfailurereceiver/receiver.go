@@ -220,7 +220,7 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	server.DisableGeneralOptionsHandler = true
 	// confighttp takes no notice of `keepalive: {enabled: false}`.
 	server.SetKeepAlivesEnabled(r.config.HTTP.Keepalive.HasValue())
-	listener, err := r.config.HTTP.ToListener(ctx)
+	listener, err := listen(ctx, &r.config.HTTP)
 	if err != nil {
 		return fmt.Errorf("http::endpoint: cannot listen on %s: %w", r.config.HTTP.NetAddr.Endpoint, err)
 	}

@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -289,6 +293,79 @@ func TestStartErrorsSayWhatIsWrong(t *testing.T) {
 			require.NoError(t, err)
 			require.ErrorContains(t, r.Start(t.Context(), &hostWith{extensions: map[component.ID]component.Component{}}), test.message)
 			assert.NoError(t, r.Shutdown(t.Context()))
+		})
+	}
+}
+
+// TestStartOnUnixSocket finds at the path what a killed process leaves there, and what is somebody else's.
+func TestStartOnUnixSocket(t *testing.T) {
+	left := func(t *testing.T, network, path string) io.Closer {
+		if network == "unixgram" {
+			packets, err := net.ListenUnixgram(network, &net.UnixAddr{Name: path, Net: network})
+			require.NoError(t, err)
+			return packets
+		}
+		listener, err := net.ListenUnix(network, &net.UnixAddr{Name: path, Net: network})
+		require.NoError(t, err)
+		listener.SetUnlinkOnClose(false)
+		return listener
+	}
+	for _, test := range []struct {
+		name   string
+		put    func(t *testing.T, path string)
+		starts bool
+	}{
+		{"nothing", func(*testing.T, string) {}, true},
+		{"a socket of a process that was killed", func(t *testing.T, path string) {
+			require.NoError(t, left(t, "unix", path).Close())
+		}, true},
+		{"a socket that is listened on", func(t *testing.T, path string) {
+			listener := left(t, "unix", path)
+			t.Cleanup(func() { require.NoError(t, listener.Close()) })
+		}, false},
+		{"a socket of another kind", func(t *testing.T, path string) {
+			packets := left(t, "unixgram", path)
+			t.Cleanup(func() { require.NoError(t, packets.Close()) })
+		}, false},
+		{"a file", func(t *testing.T, path string) {
+			require.NoError(t, os.WriteFile(path, nil, 0o600))
+		}, false},
+		{"a link to such a socket", func(t *testing.T, path string) {
+			require.NoError(t, left(t, "unix", path+"0").Close())
+			require.NoError(t, os.Symlink(path+"0", path))
+		}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			// The name of a socket has to be short, which t.TempDir is not everywhere.
+			directory, err := os.MkdirTemp("", "socket")
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, os.RemoveAll(directory)) })
+			path := filepath.Join(directory, "s")
+			test.put(t, path)
+			before, _ := os.Lstat(path)
+
+			config := defaultConfig()
+			config.HTTP.NetAddr.Transport, config.HTTP.NetAddr.Endpoint = confignet.TransportTypeUnix, path
+			r, err := NewFactory().CreateLogs(t.Context(), receivertest.NewNopSettings(metadata.Type), config, consumertest.NewNop())
+			require.NoError(t, err)
+			err = r.Start(t.Context(), componenttest.NewNopHost())
+			if !test.starts {
+				require.ErrorIs(t, err, syscall.EADDRINUSE)
+				after, err := os.Lstat(path)
+				require.NoError(t, err)
+				assert.True(t, os.SameFile(before, after), "it is still there")
+				require.NoError(t, r.Shutdown(t.Context()))
+				return
+			}
+			require.NoError(t, err)
+			client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "unix", path)
+			}}}
+			got, err := do(client, newForm(t.Context(), "http://collector"+defaultPath, "id=1"))
+			require.NoError(t, err)
+			assert.Equal(t, http.StatusOK, got.status)
+			require.NoError(t, r.Shutdown(t.Context()))
+			assert.NoFileExists(t, path)
 		})
 	}
 }

@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"time"
 
+	"go.opentelemetry.io/collector/config/confighttp"
+	"go.opentelemetry.io/collector/config/confignet"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.uber.org/zap"
@@ -19,6 +24,33 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 )
+
+// listen opens the configured address.
+func listen(ctx context.Context, config *confighttp.ServerConfig) (net.Listener, error) {
+	if config.NetAddr.Transport == confignet.TransportTypeUnix {
+		if err := removeStaleSocket(ctx, config.NetAddr.Endpoint); err != nil {
+			return nil, err
+		}
+	}
+	return config.ToListener(ctx)
+}
+
+// removeStaleSocket removes a socket that a killed process has left behind, on which nobody can
+// listen again. One that takes connections, or may yet, stays, and so does all that is no socket:
+// listening then fails, and says why.
+func removeStaleSocket(ctx context.Context, path string) error {
+	if info, err := os.Lstat(path); err != nil || info.Mode().Type() != fs.ModeSocket {
+		return nil
+	}
+	connection, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err == nil {
+		return connection.Close()
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return nil
+	}
+	return os.Remove(path)
+}
 
 // response is one way in which a request can end: what the sender is told, and under which name it is counted.
 type response struct {
