@@ -8,8 +8,9 @@ TOOLS := builder golangci-lint mdatagen
 RELEASE_TOOLS := release govulncheck
 # The servers of other projects that the tests run.
 SERVERS := prometheus promtool loki
+TRANSFORMATIONS := test/transformations/node_modules
 # Those with code of ours.
-CODE := . packaging/release test/bench test/compose test/e2e test/mutation test/pictures
+CODE := . packaging/release test test/bench test/compose test/mutation
 MODULES := $(CODE) internal/tools test/bench/stock test/servers/prometheus
 SOURCES := $(shell find receiver internal -path internal/tools -prune -o -name '*.go' ! -name '*_test.go' -print)
 
@@ -39,12 +40,13 @@ run: build ## Build, then start the collector with the quickstart configuration
 test: ## Run the tests, with the race detector where there is a C compiler, and print the coverage
 	@scripts/test.sh
 	@# -count=1: they read files of other modules, of which the test cache knows nothing.
-	@for module in packaging/release test/bench test/compose test/mutation test/pictures; do \
+	@for module in packaging/release test/bench test/compose test/mutation; do \
 		(cd $$module && go test -count=1 ./...) || exit 1; \
 	done
+	cd test && go test -count=1 ./dashboard ./pictures
 
 .PHONY: e2e
-e2e: build $(SERVERS:%=.tools/%) ## Run the tests of the built distribution, with a real Prometheus, Loki and Kafka
+e2e: build $(SERVERS:%=.tools/%) transformations ## Run the tests of the built distribution, with a real Prometheus, Loki and Kafka
 	cd test/e2e && go test -count=1 -timeout 30m -skip '^(TestDay|TestFaults)$$' ./...
 	cd test/e2e && go test -count=1 -timeout 10m -v -run '^TestDay$$' .
 
@@ -60,6 +62,16 @@ faults: build ## Kill it and fail its sink again and again; LONG=1 for longer, S
 .PHONY: pictures
 pictures: build .tools/prometheus .tools/loki ## Draw the pictures in docs/images anew, from a day played in eight minutes
 	cd test/pictures && go run .
+
+# Grafana's transformations, for the test of the dashboard's tables. Where there is no npm, that test is skipped.
+.PHONY: transformations
+transformations:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(TRANSFORMATIONS); \
+		else echo "There is no npm, so the dashboard's tables are not tested."; fi
+
+$(TRANSFORMATIONS): $(addprefix test/transformations/,package.json package-lock.json .npmrc)
+	cd test/transformations && npm ci
+	@touch $@
 
 .PHONY: compat
 compat: .tools/builder ## Build and test the receiver with the oldest and the newest collector, and print the matrix
@@ -100,10 +112,11 @@ fmt: .tools/golangci-lint ## Format the Go code and tidy the go.mod files
 	@for module in $(MODULES); do (cd $$module && go mod tidy) || exit 1; done
 
 .PHONY: generate
-generate: .tools/mdatagen .tools/golangci-lint ## Make code and documentation.md from metadata.yaml
+generate: .tools/mdatagen .tools/golangci-lint ## Make code, documentation.md and the dashboard from metadata.yaml
 	find receiver -name 'generated_*' -type f -exec rm -f {} +
 	cd receiver/smtpfailurereceiver && $(CURDIR)/.tools/mdatagen metadata.yaml
 	.tools/golangci-lint fmt $$(find receiver -name 'generated_*.go')
+	cd test && go run ./dashboard
 
 .PHONY: generate-check
 generate-check: .tools/mdatagen .tools/golangci-lint ## Check that what is generated is up to date
@@ -130,7 +143,7 @@ check: lint generate-check licenses-check test instructions build rules e2e faul
 
 .PHONY: clean
 clean: ## Remove all that was built
-	rm -rf .tools bin build dist coverage.out
+	rm -rf .tools bin build dist coverage.out $(TRANSFORMATIONS)
 
 $(BINARY): build/generated scripts/compile.sh $(SOURCES)
 	@echo "Building $@ $$(cat build/version). The first build compiles the whole collector and takes minutes, later ones seconds."

@@ -5,7 +5,8 @@ set -eu
 cd "$(dirname "$0")/.."
 
 generated() {
-	find receiver -type f \( -name 'generated_*' -o -name documentation.md -o -path '*/internal/metadata*' \) \
+	find receiver examples/grafana -type f \
+		\( -name 'generated_*' -o -name documentation.md -o -path '*/internal/metadata*' -o -name dashboard.json \) \
 		-exec cksum {} + | sort -k 3
 }
 

@@ -71,6 +71,9 @@ type panel struct {
 	Type    string
 	Panels  []panel // of a row that is folded
 	Targets []target
+
+	Transformations json.RawMessage
+	FieldConfig     struct{ Overrides json.RawMessage }
 }
 
 type target struct {
@@ -79,6 +82,7 @@ type target struct {
 	Instant      bool
 	QueryType    string
 	Hide         bool
+	MaxLines     int
 	LegendFormat string
 	Datasource   struct{ Type, UID string }
 }
@@ -336,13 +340,8 @@ func (d *playedDay) options(t *testing.T, b dashboard, v variable, c choice) []s
 func (d *playedDay) testDashboard(t *testing.T) {
 	began := time.Now()
 	board := readDashboard(t)
-	// At the time of a scrape, increase() is exact.
-	to := d.lastScrape(t)
-	// Failures of the first minute happened in the minute before it.
-	seconds := int(math.Ceil(to.Sub(d.from).Seconds())) + 61
-	whole := choice{from: to.Add(-time.Duration(seconds) * time.Second), to: to}
-	half := choice{from: to.Add(-to.Sub(d.from) / 2).Round(time.Second), to: to}
-	before := choice{from: whole.from.Add(-24 * time.Hour), to: to.Add(-24 * time.Hour)}
+	whole, half := d.choices(t)
+	before := choice{from: whole.from.Add(-24 * time.Hour), to: whole.to.Add(-24 * time.Hour)}
 
 	queries := board.queries()
 	if len(queries) == 0 {
@@ -393,6 +392,17 @@ func (d *playedDay) testDashboard(t *testing.T) {
 	}
 	d.took["dashboard"] = time.Since(began).Round(time.Millisecond)
 	t.Logf("%d queries in %d panels, asked %d times in all", len(queries), len(titles), asked)
+}
+
+// choices are the whole day, and its second half, for which there is a period before it.
+func (d *playedDay) choices(t *testing.T) (whole, half choice) {
+	t.Helper()
+	// At the time of a scrape, increase() is exact.
+	to := d.lastScrape(t)
+	// Failures of the first minute happened in the minute before it.
+	seconds := int(math.Ceil(to.Sub(d.from).Seconds())) + 61
+	return choice{from: to.Add(-time.Duration(seconds) * time.Second), to: to},
+		choice{from: to.Add(-to.Sub(d.from) / 2).Round(time.Second), to: to}
 }
 
 // lastScrape is when the counters were last scraped.

@@ -198,6 +198,7 @@ func TestDay(t *testing.T) {
 	t.Run("other calls", d.testOtherCalls)
 	t.Run("rules", d.testRules)
 	t.Run("dashboard", d.testDashboard)
+	t.Run("tables", d.testTables)
 
 	t.Logf("%d distinct reports, %d calls that report none; %v", len(d.reports), sumOf(d.calls), d.took)
 }
