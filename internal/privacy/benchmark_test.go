@@ -23,7 +23,7 @@ func BenchmarkApply(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					r := report
-					p.Apply(&r, "environment-1")
+					p.Apply(&r)
 				}
 			})
 		}
@@ -39,7 +39,7 @@ func BenchmarkHostileText(b *testing.B) {
 				b.SetBytes(int64(len(texts[name].text)))
 				for b.Loop() {
 					r := webhook.Event{ID: "1", Recipient: texts[name].recipient, Description: texts[name].text}
-					with(ModeDrop).Apply(&r, "")
+					with(ModeDrop).Apply(&r)
 				}
 			})
 		}

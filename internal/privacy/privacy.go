@@ -60,27 +60,24 @@ var processKey = sync.OnceValue(func() []byte {
 	return key
 })
 
-// Apply makes the report safe to emit, and returns its identity for the account that sent it. It is to be called once, first of all: the
-// identity is made of what was sent, and in every mode but full nothing of that is left in the report.
+// Apply leaves of an event what may be told. It is to be called once, first of all.
 //
-// In every mode but full the identity is keyed, so that nobody without the key finds the recipient by trying addresses, and every text of the
-// report is rid of the forms of the recipient's address that can be recognised, of every other address, and in ModeDrop of the recipient's
-// domain. Markers in brackets stand in their place. Recipient and RecipientDomain are what may be told then.
-func (p *Policy) Apply(r *webhook.Event, account string) webhook.Identity {
+// In every mode but full every text of the event is rid of the forms of the recipient's address that can be recognised, of every other address,
+// and in ModeDrop of the recipient's domain. Markers in brackets stand in their place. Recipient and Domain are what may be told then.
+func (p *Policy) Apply(r *webhook.Event) {
 	if p.Mode == ModeFull {
-		return r.Identity(account)
+		return
 	}
 	key := p.Key
 	if len(key) == 0 {
 		key = processKey()
 	}
-	identity := r.KeyedIdentity(account, key)
 
 	var rd redactor
 	rd.learn(r.Recipient, p.Mode == ModeDrop)
-	for i := range r.Others {
+	for i := range r.Variables {
 		// A recipient that is an array is kept among the others, so that nothing is lost of it. It may name no address at all, so it goes as a whole.
-		if v := &r.Others[i]; baseOf(v.Name) == "recipient" {
+		if v := &r.Variables[i]; baseOf(v.Name) == "recipient" {
 			for j := range v.List {
 				rd.learn(v.List[j], p.Mode == ModeDrop)
 			}
@@ -109,8 +106,7 @@ func (p *Policy) Apply(r *webhook.Event, account string) webhook.Identity {
 	r.Tags = rd.redactAll(r.Tags)
 	rd.others(r)
 
-	r.Withhold(address, domain, func(text string) string { return rd.redact(text, inText) })
-	return identity
+	r.Recipient, r.Domain = address, domain
 }
 
 // knownStates are the states that MailerQ documents, and the one that the webhook adds. They are never somebody's name.
@@ -151,8 +147,8 @@ func (rd *redactor) redactAll(list []string) []string {
 
 func (rd *redactor) others(r *webhook.Event) {
 	var numbers map[string]int
-	for i := range r.Others {
-		v := &r.Others[i]
+	for i := range r.Variables {
+		v := &r.Variables[i]
 		name := v.Name
 		base := baseOf(name)
 		if knownVariables[base] {
@@ -189,7 +185,7 @@ func (rd *redactor) others(r *webhook.Event) {
 // domain is what may be told as the recipient's domain. What follows the last @ may be anything, an address too if it is escaped: then it is
 // the domain of the address that it is read as, or nothing.
 func (rd *redactor) domain(r *webhook.Event) string {
-	domain := r.RecipientDomain()
+	domain := r.Domain
 	isPlain := domain != ""
 	for _, c := range domain {
 		if c != '.' && c != '-' && c != '_' && !unicode.In(c, unicode.L, unicode.M, unicode.N) {

@@ -332,9 +332,9 @@ func checkPrivate(t *testing.T, rng *rand.Rand, name, address, local, domain, fo
 		text := func() string { return fmt.Sprintf(pick(rng, surroundings...), form) }
 		r := mustForm(t, url.Values{"id": {pick(rng, "1", text())}, "code": {text()}, "extended": {text()}}.Encode())
 		r.Recipient, r.Action, r.State, r.Description, r.Tags = address, text(), text(), text(), []string{"news", text(), form}
-		r.Others = append(r.Others, other(text(), text()), others("interests", text(), "x"), other("parameters."+form, "y"))
+		r.Variables = append(r.Variables, other(text(), text()), others("interests", text(), "x"), other("parameters."+form, "y"))
 		before := fmt.Sprintf("%q", textsOf(&r))
-		with(mode).Apply(&r, "")
+		with(mode).Apply(&r)
 		c := newChecker(local, domain, mode, false)
 		for _, s := range textsOf(&r) {
 			if !utf8.ValidString(s) {
@@ -352,7 +352,7 @@ func textsOf(r *webhook.Event) []string {
 	texts := []string{r.ID, r.Type, r.Action, r.State, r.Description, r.Summary()}
 	texts = append(texts, r.Tags...)
 	texts = append(texts, r.Anomalies...)
-	for _, v := range r.Others {
+	for _, v := range r.Variables {
 		texts = append(append(texts, v.Name, v.Value), v.List...)
 	}
 	return texts
@@ -373,11 +373,11 @@ func TestTextWithoutAddressesIsUnchanged(t *testing.T) {
 			texts = append(texts, words[rng.IntN(len(words))])
 		}
 		text := strings.Join(texts, " ")
-		r := webhook.Event{ID: "a-" + strconv.Itoa(rng.Int()), Recipient: recipient, State: "rcptto", Description: text, Tags: texts, Others: []webhook.Variable{other("x."+text, text), others("y", texts...)}}
+		r := webhook.Event{ID: "a-" + strconv.Itoa(rng.Int()), Recipient: recipient, State: "rcptto", Description: text, Tags: texts, Variables: []webhook.Variable{other("x."+text, text), others("y", texts...)}}
 		want := r
-		want.Tags, want.Others = append([]string{}, r.Tags...), append([]webhook.Variable{}, r.Others...)
+		want.Tags, want.Variables = append([]string{}, r.Tags...), append([]webhook.Variable{}, r.Variables...)
 		want.Recipient = ""
-		with(ModeDrop).Apply(&r, "")
+		with(ModeDrop).Apply(&r)
 		if diff := cmp.Diff(want, r, visible); diff != "" {
 			t.Fatalf("of %s (-want +got):\n%s", recipient, diff)
 		}
@@ -398,12 +398,9 @@ func FuzzApply(f *testing.F) {
 		}
 		for _, mode := range privateModes {
 			r := mustForm(t, url.Values{"id": {"1"}, "recipient": {recipient}, "code": {tag}, "extended": {name}, "description": {description}}.Encode())
-			r.Tags, r.Others = []string{tag}, append(r.Others, other(name, tag), others(name, description))
-			identity := with(mode).Apply(&r, "")
-			if identity == (webhook.Identity{}) {
-				t.Error("no identity")
-			}
-			for _, s := range append(textsOf(&r), r.Recipient, r.RecipientDomain()) {
+			r.Tags, r.Variables = []string{tag}, append(r.Variables, other(name, tag), others(name, description))
+			with(mode).Apply(&r)
+			for _, s := range append(textsOf(&r), r.Recipient, r.Domain) {
 				if !utf8.ValidString(s) {
 					t.Errorf("%v: %q is not UTF-8", mode, s)
 				}
@@ -416,11 +413,11 @@ func FuzzApply(f *testing.F) {
 					}
 				}
 			}
-			if mode == ModeDrop && (r.Recipient != "" || r.RecipientDomain() != "") {
-				t.Errorf("%q %q", r.Recipient, r.RecipientDomain())
+			if mode == ModeDrop && (r.Recipient != "" || r.Domain != "") {
+				t.Errorf("%q %q", r.Recipient, r.Domain)
 			}
-			if strings.Contains(r.RecipientDomain(), "@") {
-				t.Errorf("of %q the domain %q", recipient, r.RecipientDomain())
+			if strings.Contains(r.Domain, "@") {
+				t.Errorf("of %q the domain %q", recipient, r.Domain)
 			}
 		}
 	})

@@ -8,7 +8,7 @@ func BenchmarkForm(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		if _, err := d.Form(body); err != nil {
+		if _, err := d.Form(Call{Body: body}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -20,16 +20,8 @@ func BenchmarkJSON(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		if _, err := d.JSON(body); err != nil {
+		if _, err := d.JSON(Call{Body: body}); err != nil {
 			b.Fatal(err)
 		}
-	}
-}
-
-func BenchmarkIdentity(b *testing.B) {
-	r := mustForm(b, readVectors(b).Encodings[0].Body)
-	b.ReportAllocs()
-	for b.Loop() {
-		r.Identity("environment-1")
 	}
 }

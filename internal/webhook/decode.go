@@ -30,27 +30,34 @@ var (
 	ErrOtherType        = errors.New("type is not failure: this is a report of another webhook")
 )
 
-// typeFailure is the only type of webhook that is a failure report.
-const typeFailure = "failure"
-
-// Decoder reads reports. The zero value is ready to use.
+// Decoder reads calls. The zero value is ready to use.
 type Decoder struct {
 	// Location is the time zone of the variable timestamp, which names none; nil means UTC.
 	Location *time.Location
+	// Key keys the identities, so that nobody without it can try out recipients with one. Without a key anybody can.
+	Key []byte
+}
+
+// Call is what arrived.
+type Call struct {
+	Body string
+	// Account is who signed the call; empty when that was not checked.
+	Account string
+	Arrived time.Time
 }
 
 // leaf is one value of a body with its place in it.
 type leaf struct {
 	// name is the flat one, which begins with the variable's own: parameters[k] has the name "parameters.k".
 	name, value string
-	// base is the length of the variable's own name, variable where it belongs: in one of Event.sent, or in variableTags or variableOther.
+	// base is the length of the variable's own name, variable where it belongs: in one of reading.sent, or in variableTags or variableOther.
 	base     int32
 	variable int8
 	// list says that the value is one of several: interests[]=, or an element of a JSON array.
 	list bool
 }
 
-// Variables that are not in Event.sent.
+// Variables that are not in reading.sent.
 const (
 	variableTags = numSent + iota
 	variableOther
@@ -96,9 +103,9 @@ func (t *texts) since(begin int) string {
 	return unsafe.String(unsafe.SliceData(text), len(text))
 }
 
-// report makes a report of the values of a body.
-func (d *Decoder) report(all leaves) (*Event, error) {
-	r := new(Event)
+// event makes an event of the values of a body.
+func (d *Decoder) event(call *Call, all leaves) (*Event, error) {
+	r := reading{Decoder: d, Event: Event{Account: call.Account, Arrived: call.Arrived, Time: call.Arrived}}
 	var err error
 	if r.Tags, err = tags(all); err != nil {
 		return nil, err
@@ -106,26 +113,65 @@ func (d *Decoder) report(all leaves) (*Event, error) {
 	if all.plain() {
 		for i := range all {
 			if l := &all[i]; l.variable < numSent && l.value != "" {
-				d.setScalar(r, l.variable, Variable{Name: l.name, Value: l.value})
+				r.setScalar(l.variable, Variable{Name: l.name, Value: l.value})
 			}
 		}
 	} else {
 		var room [roomForLeaves]variable
 		for _, v := range variables(all, room[:0]) {
-			d.set(r, &v)
+			r.set(&v)
 		}
 	}
 	// A type that is an array is no type either.
-	if kind := r.sent[sentType]; kind != "" && kind != typeFailure {
+	if kind := r.sent[sentType]; kind != "" && kind != Failure.String() {
 		return nil, ErrOtherType
 	}
 	if r.ID == "" {
 		return nil, ErrNoID
 	}
-	return r, nil
+	r.derive()
+	return &r.Event, nil
 }
 
-// plain says that there is nothing to fold: each of the values, other than tags, is a variable in Event.sent, comes once and is no array. So are
+// reading is an event while its variables are read.
+type reading struct {
+	*Decoder
+	Event
+	// sent are the values that make the identity, as they were sent.
+	sent [numSent]string
+	// timed reports whether Time is that of the variable time.
+	timed bool
+}
+
+// derive sets all that follows from the variables.
+func (r *reading) derive() {
+	r.Asynchronous = r.State == StateBounce
+	if at := strings.LastIndexByte(r.Recipient, '@'); at >= 0 {
+		r.Domain = strings.ToLower(r.Recipient[at+1:])
+	}
+	r.Identity = r.identity()
+	if r.Kind.HasRecord() {
+		r.Class = smtpstatus.Class(r.Extended, r.Code)
+		r.Cause = smtpstatus.Reason(r.Extended, r.Code, r.State)
+	}
+}
+
+// The variables in reading.sent. They are the ones that a sender repeats when it sends a call again.
+const (
+	sentType = iota
+	sentID
+	sentRecipient
+	sentTime
+	sentTimestamp
+	sentAction
+	sentState
+	sentCode
+	sentExtended
+	sentDescription
+	numSent
+)
+
+// plain says that there is nothing to fold: each of the values, other than tags, is a variable in reading.sent, comes once and is no array. So are
 // the reports that the senders document.
 func (ls leaves) plain() bool {
 	var seen uint
@@ -210,13 +256,13 @@ func variables(all leaves, vars []variable) []variable {
 	return slices.DeleteFunc(vars, func(v variable) bool { return v.Value == "" && v.List == nil })
 }
 
-// separator goes between the parts of an array in Event.sent. No text that was decoded holds this byte.
+// separator goes between the parts of an array in reading.sent. No text that was decoded holds this byte.
 const separator = "\xff"
 
-// set puts a variable where it belongs in the report.
-func (d *Decoder) set(r *Event, v *variable) {
+// set puts a variable where it belongs in the event.
+func (r *reading) set(v *variable) {
 	if v.of == variableOther {
-		r.Others = append(r.Others, v.Variable)
+		r.Variables = append(r.Variables, v.Variable)
 		return
 	}
 	if v.List != nil || len(v.Name) > int(v.base) {
@@ -225,11 +271,11 @@ func (d *Decoder) set(r *Event, v *variable) {
 		r.unreadable(v.of, v.Name[:v.base], v.Variable)
 		return
 	}
-	d.setScalar(r, v.of, v.Variable)
+	r.setScalar(v.of, v.Variable)
 }
 
 // setScalar puts a variable in its field, or among the others if it does not fit.
-func (d *Decoder) setScalar(r *Event, index int8, v Variable) {
+func (r *reading) setScalar(index int8, v Variable) {
 	if r.sent[index] == "" {
 		r.sent[index] = v.Value
 	} else {
@@ -257,13 +303,13 @@ func (d *Decoder) setScalar(r *Event, index int8, v Variable) {
 	case sentTime:
 		var at time.Time
 		if at, ok = parseTime(v.Value); ok {
-			r.FailedAt, r.timed = at, true
+			r.Time, r.timed = at, true
 		}
 	case sentTimestamp:
 		var at time.Time
 		// Whichever comes first, time wins.
-		if at, ok = d.parseTimestamp(v.Value); ok && !r.timed {
-			r.FailedAt = at
+		if at, ok = r.parseTimestamp(v.Value); ok && !r.timed {
+			r.Time = at
 		}
 	}
 	if !ok {
@@ -272,8 +318,8 @@ func (d *Decoder) setScalar(r *Event, index int8, v Variable) {
 }
 
 // unreadable keeps a variable that has a field of its own, by that name, but does not fit it.
-func (r *Event) unreadable(index int8, name string, v Variable) {
-	r.Others = append(r.Others, v)
+func (r *reading) unreadable(index int8, name string, v Variable) {
+	r.Variables = append(r.Variables, v)
 	switch index {
 	case sentCode, sentExtended, sentTime, sentTimestamp:
 		if !slices.Contains(r.Anomalies, name) {

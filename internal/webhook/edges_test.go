@@ -23,9 +23,9 @@ func TestIdentityOfArraysIsPinned(t *testing.T) {
 		"id=1&description[]=&description[]=x&time[y]=2": "c0a6793989de5af1687a5addfc1702c2",
 	} {
 		var d Decoder
-		r, err := d.Form(body)
+		r, err := d.Form(Call{Body: body})
 		require.NoError(t, err, body)
-		assert.Equal(t, want, r.Identity("").String(), body)
+		assert.Equal(t, want, r.Identity.String(), body)
 	}
 }
 
@@ -36,18 +36,18 @@ func TestTimesAtTheirBounds(t *testing.T) {
 		"timestamp=2262-04-11 23:47:15": true, "timestamp=2262-04-11 23:47:16": false,
 	} {
 		var d Decoder
-		r, err := d.Form("id=1&" + body)
+		r, err := d.Form(Call{Body: "id=1&" + body})
 		require.NoError(t, err, body)
-		assert.Equal(t, readable, !r.FailedAt.IsZero(), body)
+		assert.Equal(t, readable, !r.Time.IsZero(), body)
 		assert.Equal(t, readable, len(r.Anomalies) == 0, body)
 	}
 }
 
 func TestWhatIsNoEscapeStays(t *testing.T) {
 	var d Decoder
-	r, err := d.Form("id=1&a=%3:%3G%3/%3%40%3`%3g%:0%G0%/0%`0%g0%4&b=%3a%3A%3f%3F")
+	r, err := d.Form(Call{Body: "id=1&a=%3:%3G%3/%3%40%3`%3g%:0%G0%/0%`0%g0%4&b=%3a%3A%3f%3F"})
 	require.NoError(t, err)
-	assert.Equal(t, []Variable{{Name: "a", Value: "%3:%3G%3/%3@%3`%3g%:0%G0%/0%`0%g0%4"}, {Name: "b", Value: "::??"}}, r.Others)
+	assert.Equal(t, []Variable{{Name: "a", Value: "%3:%3G%3/%3@%3`%3g%:0%G0%/0%`0%g0%4"}, {Name: "b", Value: "::??"}}, r.Variables)
 }
 
 func TestAsManyTagsAsVariables(t *testing.T) {
@@ -56,7 +56,7 @@ func TestAsManyTagsAsVariables(t *testing.T) {
 	for tags, want := range map[int]error{most: nil, most + 1: ErrTooManyVariables} {
 		body := "id=1&tags=" + strings.Repeat("x;", tags)
 		var d Decoder
-		r, err := d.Form(body)
+		r, err := d.Form(Call{Body: body})
 		require.ErrorIs(t, err, want)
 		if want == nil {
 			assert.Len(t, r.Tags, most)
@@ -67,7 +67,7 @@ func TestAsManyTagsAsVariables(t *testing.T) {
 func TestAsManyArraysAsVariables(t *testing.T) {
 	for arrays, want := range map[int]error{MaxVariables: nil, MaxVariables + 1: ErrTooManyVariables} {
 		var d Decoder
-		_, err := d.JSON(`{"id":"1","a":[` + strings.TrimSuffix(strings.Repeat("[],", arrays-1), ",") + `]}`)
+		_, err := d.JSON(Call{Body: `{"id":"1","a":[` + strings.TrimSuffix(strings.Repeat("[],", arrays-1), ",") + `]}`})
 		require.ErrorIs(t, err, want, "%d arrays", arrays)
 	}
 }
@@ -77,7 +77,7 @@ func TestErrJSONSaysWhereInWhatWasSent(t *testing.T) {
 	for _, before := range []string{`{"id":"1",`, "{\"id\":\"\xe9\xff\",", "{\"id\":\"é\",", "{\"id\":\"\ufffd\",", "{\"id\":\"\xe9é\ufffd€\xe9\","} {
 		for _, after := range []string{"", "}", "\xe9\xe9\xe9\xe9"} {
 			var d Decoder
-			_, err := d.JSON(before + "x" + after)
+			_, err := d.JSON(Call{Body: before + "x" + after})
 			require.ErrorIs(t, err, ErrJSON)
 			require.ErrorContains(t, err, fmt.Sprintf(" near byte %d", len(before)), "%q", before)
 			assert.True(t, strings.HasSuffix(err.Error(), fmt.Sprintf(" %d", len(before))), "%q: %v", before, err)

@@ -1,15 +1,15 @@
-// Package webhook reads what a sender of Copernica or SMTPeter says of one email that could not be delivered: the variables of its
-// webhook, sent as a form or as JSON, become an Event.
+// Package webhook reads what a sender of Copernica or SMTPeter says in one call of its webhooks: variables, sent as a form or as JSON,
+// become an Event.
 //
 // It knows the documents of the senders ("Webhooks: failures", "Webhooks for failures" and their older "Feedback loops") and how PHP
-// writes and reads forms. How a report arrived, who sent it, and what is made of it is left to others.
+// writes and reads forms. What is made of an event, and what of it may be told, is left to others.
 package webhook
 
 import (
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 )
@@ -17,62 +17,53 @@ import (
 // AnomalyFields are the variables that take only what can be read as what they are.
 var AnomalyFields = [...]string{"code", "extended", "time", "timestamp"}
 
-// Event is one failed delivery as its sender tells it. All text in it is valid UTF-8. An empty value is an absent one.
+// Event is what one call says, and all that follows from it. All text in it is valid UTF-8. An empty value is an absent one.
 type Event struct {
+	// Kind is what happened.
+	Kind Kind
 	// ID is the sender's id of the message. It is never empty.
 	ID string
-	// Type is "failure" or empty; the older documents have no type.
+	// Type is the word of the kind, or empty; the older documents have no type.
 	Type string
 	// Action is "failure" or "failed" as documented, and otherwise kept as sent.
 	Action string
-	// Recipient is the address the message was for.
-	Recipient string
 	// State of the SMTP conversation in which the delivery failed, as sent; StateBounce for an asynchronous failure.
 	State string
+	// Recipient is whom the message was for, as sent.
+	Recipient string
+	// Domain is that of the recipient's address, in lower case; empty when there is none.
+	Domain string
 	// Code is the SMTP reply code, 100 to 999, or 0 when there is none or none that can be read.
 	Code int
 	// Extended is the enhanced status code (RFC 3463), zero when there is none or none that can be read.
 	Extended smtpstatus.Enhanced
 	// Description is the sender's text, most often the reply of the receiving server. It may hold line breaks.
 	Description string
-	// FailedAt is when the delivery failed, from time, else from timestamp; zero when neither can be read. Whole seconds.
-	FailedAt time.Time
+	// Time is when it happened, from time, else from timestamp, else that of the arrival.
+	Time time.Time
+	// Arrived is when the call arrived.
+	Arrived time.Time
 	// Tags of the message in the order of arrival, repeats included.
 	Tags []string
-	// Others are all variables that have no field above, and those of code, extended, time and timestamp that could not be read, verbatim.
+	// Variables are all that have no field above, and those of code, extended, time and timestamp that could not be read, verbatim.
 	// In the order of their first arrival.
-	Others []Variable
+	Variables []Variable
 	// Anomalies names the variables among AnomalyFields that could not be read.
 	Anomalies []string
 
-	// sent are the values that make the identity and the summary, as they were sent.
-	sent [numSent]string
-	// timed says that FailedAt is that of the variable time.
-	timed bool
-	// private says that Withhold left of the recipient what may be told, and domain is its domain then.
-	private bool
-	domain  string
+	// Class is one of smtpstatus.ClassPermanent, ClassTransient and ClassUnknown.
+	Class string
+	// Asynchronous reports whether the message was accepted first and a bounce came back later.
+	Asynchronous bool
+	// Cause is why it failed, one of smtpstatus.Reasons.
+	Cause string
+	// Account is who signed the call; empty when that was not checked.
+	Account string
+	// Identity tells this event from others and from its repeats.
+	Identity Identity
 }
 
-// The variables in Event.sent. They are the ones that a sender repeats when it sends a report again.
-const (
-	sentType = iota
-	sentID
-	sentRecipient
-	sentTime
-	sentTimestamp
-	sentAction
-	sentState
-	sentCode
-	sentExtended
-	sentDescription
-	numSent
-)
-
-// StateBounce is the state of an asynchronous failure: the message was accepted, and a bounce came back later.
-const StateBounce = "bounce"
-
-// Variable is a variable of the report by its flat name: parameters[k] is named "parameters.k".
+// Variable is a variable of the call by its flat name: parameters[k] is named "parameters.k".
 type Variable struct {
 	Name string
 	// Value of a scalar, or List of an array; List is nil in a scalar.
@@ -80,54 +71,45 @@ type Variable struct {
 	List  []string
 }
 
-// Asynchronous says that the message was accepted first and a bounce came back later.
-func (r *Event) Asynchronous() bool {
-	return r.State == StateBounce
+// Kind is a kind of event, each of which the senders have a webhook for.
+type Kind int
+
+// The kinds of events.
+const (
+	Failure Kind = iota
+	Delivery
+)
+
+// kinds is the one place that tells the kinds apart.
+var kinds = [...]struct {
+	// word is what the variable type says.
+	word string
+	// record reports whether it makes a log record, for which the cause is looked for.
+	record bool
+}{
+	Failure:  {word: "failure", record: true},
+	Delivery: {word: "delivery"},
 }
 
-// Class is one of smtpstatus.ClassPermanent, ClassTransient and ClassUnknown.
-func (r *Event) Class() string {
-	return smtpstatus.Class(r.Extended, r.Code)
-}
+// String returns the word of the kind.
+func (k Kind) String() string { return kinds[k].word }
 
-// Reason is one of smtpstatus.Reasons.
-func (r *Event) Reason() string {
-	return smtpstatus.Reason(r.Extended, r.Code, r.State)
-}
+// HasRecord reports whether an event of the kind makes a log record.
+func (k Kind) HasRecord() bool { return kinds[k].record }
 
-// Summary is one line of text: code, enhanced status and state as they were sent, without control characters, for a report without a description.
-func (r *Event) Summary() string {
+// StateBounce is the state of an asynchronous failure: the message was accepted, and a bounce came back later.
+const StateBounce = "bounce"
+
+// Summary is one line of text made of code, enhanced status, cause and state, for a failure whose description is absent or not told.
+func (e *Event) Summary() string {
 	var words []string
-	for _, part := range [...]string{r.sent[sentCode], r.sent[sentExtended], r.State} {
-		words = append(words, strings.FieldsFunc(part, func(c rune) bool {
-			return unicode.IsSpace(c) || unicode.IsControl(c) || c == utf8.RuneError
-		})...)
+	if e.Code != 0 {
+		words = append(words, strconv.Itoa(e.Code))
 	}
-	if len(words) == 0 {
-		return "email delivery failed"
+	if !e.Extended.IsZero() {
+		words = append(words, e.Extended.String())
 	}
+	words = append(words, e.Cause)
+	words = append(words, strings.FieldsFunc(e.State, func(c rune) bool { return unicode.IsSpace(c) || unicode.IsControl(c) })...)
 	return strings.Join(words, " ")
-}
-
-// RecipientDomain is what follows the last @ of the recipient, in lower case; empty when there is no @. After Withhold it is what may be told
-// of it.
-func (r *Event) RecipientDomain() string {
-	if r.private {
-		return r.domain
-	}
-	at := strings.LastIndexByte(r.Recipient, '@')
-	if at < 0 {
-		return ""
-	}
-	return strings.ToLower(r.Recipient[at+1:])
-}
-
-// Withhold puts what may be told of the recipient in its place, and forgets all that was sent but what Summary tells, which goes through redact.
-func (r *Event) Withhold(address, domain string, redact func(string) string) {
-	var sent [numSent]string
-	for _, index := range [...]int{sentCode, sentExtended} {
-		sent[index] = redact(strings.ReplaceAll(r.sent[index], separator, " "))
-	}
-	r.sent = sent
-	r.Recipient, r.domain, r.private = address, domain, true
 }

@@ -9,14 +9,13 @@ import (
 
 func TestSummary(t *testing.T) {
 	for _, tc := range []struct{ body, want string }{
-		{"id=1&code=550&extended=5.1.1&state=rcptto", "550 5.1.1 rcptto"},
-		{"state=rcptto&extended=5.1.1&code=550&id=1", "550 5.1.1 rcptto"},
-		{"id=1&code=421&state=data", "421 data"},
-		{"id=1&extended=4.2.2", "4.2.2"},
-		{"id=1&state=dns", "dns"},
-		{"id=1&code=0&extended=5.1&state=bounce", "0 5.1 bounce"}, // as they were sent, readable or not
-		{"id=1&recipient=a@b.example&action=failed", "email delivery failed"},
-		{"id=1&code=&state=", "email delivery failed"},
+		{"id=1&code=550&extended=5.1.1&state=rcptto", "550 5.1.1 bad_destination_mailbox_address rcptto"},
+		{"state=rcptto&extended=5.1.1&code=550&id=1", "550 5.1.1 bad_destination_mailbox_address rcptto"},
+		{"id=1&code=421&state=data", "421 service_not_available data"},
+		{"id=1&extended=4.2.2", "4.2.2 mailbox_full"},
+		{"id=1&state=dns", "dns_failure dns"},
+		{"id=1&code=55x&extended=5.1&state=bounce", "_OTHER bounce"}, // what cannot be read may be any text
+		{"id=1&recipient=a@b.example&action=failed", "_OTHER"},
 	} {
 		r := mustForm(t, tc.body)
 		if got := r.Summary(); got != tc.want {
@@ -57,8 +56,8 @@ func TestRecipientDomain(t *testing.T) {
 		"a@[192.0.2.1]":         "[192.0.2.1]",
 		"a@sub.domain.example.": "sub.domain.example.",
 	} {
-		r := Event{Recipient: recipient}
-		if got := r.RecipientDomain(); got != want {
+		r := mustForm(t, "id=1&recipient="+encodeForm(recipient))
+		if got := r.Domain; got != want {
 			t.Errorf("%q: %q, want %q", recipient, got, want)
 		}
 	}
@@ -67,7 +66,7 @@ func TestRecipientDomain(t *testing.T) {
 func TestAsynchronous(t *testing.T) {
 	for state, want := range map[string]bool{"bounce": true, "": false, "rcptto": false, "unknown": false, "bounced": false} {
 		r := mustForm(t, "id=1&state="+state)
-		if got := r.Asynchronous(); got != want {
+		if got := r.Asynchronous; got != want {
 			t.Errorf("state %q: %t, want %t", state, got, want)
 		}
 	}
@@ -87,7 +86,7 @@ func TestClassAndReasonAreThoseOfTheStatus(t *testing.T) {
 		{"id=1&code[]=550&extended[]=5.1.1", smtpstatus.ClassUnknown, smtpstatus.Other},
 	} {
 		r := mustForm(t, tc.body)
-		if class, reason := r.Class(), r.Reason(); class != tc.class || reason != tc.reason {
+		if class, reason := r.Class, r.Cause; class != tc.class || reason != tc.reason {
 			t.Errorf("%s: %s %s, want %s %s", tc.body, class, reason, tc.class, tc.reason)
 		}
 	}

@@ -10,14 +10,14 @@ import (
 // starts no escape itself, and only & separates. The report shares memory with the body.
 //
 // The error is one of ErrTooManyVariables, ErrNameTooLong, ErrOtherType and ErrNoID; there is no form that cannot be read.
-func (d *Decoder) Form(body string) (*Event, error) {
+func (d *Decoder) Form(call Call) (*Event, error) {
 	var (
 		room    [roomForLeaves]leaf
 		all     = leaves(room[:0])
 		decoded texts
 		err     error
 	)
-	for rest := body; rest != ""; {
+	for rest := call.Body; rest != ""; {
 		var pair string
 		pair, rest = cut(rest, '&')
 		if pair == "" {
@@ -25,10 +25,10 @@ func (d *Decoder) Form(body string) (*Event, error) {
 		}
 		name, value := cut(pair, '=')
 		if encoded(name) {
-			name = decoded.unescape(name, len(body))
+			name = decoded.unescape(name, len(call.Body))
 		}
 		if encoded(value) {
-			value = decoded.unescape(value, len(body))
+			value = decoded.unescape(value, len(call.Body))
 		}
 		l := decoded.place(name)
 		l.value = value
@@ -36,7 +36,7 @@ func (d *Decoder) Form(body string) (*Event, error) {
 			return nil, err
 		}
 	}
-	return d.report(all)
+	return d.event(&call, all)
 }
 
 // cut is strings.Cut at one byte.

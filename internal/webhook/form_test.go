@@ -22,7 +22,7 @@ var escapeCases = []decodeCase{
 	{name: "percent and one digit at the end stay", body: "description=a%4&id=1%4", want: Event{ID: "1%4", Description: "a%4"}},
 	{name: "percent before an escape stays", body: "id=1&description=%%41", want: Event{ID: "1", Description: "%A"}},
 	{name: "plus inside a broken escape", body: "id=1&description=%+1", want: Event{ID: "1", Description: "% 1"}},
-	{name: "names are escaped too", body: "%69d=1&my%20var+x=y", want: Event{ID: "1", Others: []Variable{other("my var x", "y")}}},
+	{name: "names are escaped too", body: "%69d=1&my%20var+x=y", want: Event{ID: "1", Variables: []Variable{other("my var x", "y")}}},
 	{name: "escaped separators separate nothing", body: "id=1%26code%3D550", want: Event{ID: "1&code=550"}},
 	{name: "only the first equals sign separates", body: "id=1&description=a=b=c", want: Event{ID: "1", Description: "a=b=c"}},
 	{name: "semicolon separates nothing", body: "id=1;code=550", want: Event{ID: "1;code=550"}},
@@ -34,12 +34,12 @@ var pairCases = []decodeCase{
 	{name: "a name without value is empty", body: "id=1&code&flag", want: Event{ID: "1"}},
 	{name: "an empty value is absent", body: "id=1&code=&extended=&time=&timestamp=&type=&state=&x=&tags=&tags[]=&y[]=", want: Event{ID: "1"}},
 	{name: "a value without name is dropped", body: "=x&id=1&=", want: Event{ID: "1"}},
-	{name: "the last of a repeated scalar wins", body: "id=1&state=dns&state=data&x=1&id=2&x=2", want: Event{ID: "2", State: "data", Others: []Variable{other("x", "2")}}},
+	{name: "the last of a repeated scalar wins", body: "id=1&state=dns&state=data&x=1&id=2&x=2", want: Event{ID: "2", State: "data", Variables: []Variable{other("x", "2")}}},
 	{name: "the last of a repeated scalar wins, also when it is empty", body: "id=1&state=dns&x=1&state=&x", want: Event{ID: "1"}},
-	{name: "the last readable does not win over the last", body: "id=1&code=550&code=none", want: Event{ID: "1", Others: []Variable{other("code", "none")}, Anomalies: []string{"code"}}},
+	{name: "the last readable does not win over the last", body: "id=1&code=550&code=none", want: Event{ID: "1", Variables: []Variable{other("code", "none")}, Anomalies: []string{"code"}}},
 	{name: "an unreadable one that is repeated readable is no anomaly", body: "id=1&code=none&code=550", want: Event{ID: "1", Code: 550}},
-	{name: "others keep the order of their first arrival", body: "b=1&a=1&id=1&c=1&b=2", want: Event{ID: "1", Others: []Variable{other("b", "2"), other("a", "1"), other("c", "1")}}},
-	{name: "names are case-sensitive", body: "id=1&ID=2&Code=550", want: Event{ID: "1", Others: []Variable{other("ID", "2"), other("Code", "550")}}},
+	{name: "others keep the order of their first arrival", body: "b=1&a=1&id=1&c=1&b=2", want: Event{ID: "1", Variables: []Variable{other("b", "2"), other("a", "1"), other("c", "1")}}},
+	{name: "names are case-sensitive", body: "id=1&ID=2&Code=550", want: Event{ID: "1", Variables: []Variable{other("ID", "2"), other("Code", "550")}}},
 }
 
 var tagCases = []decodeCase{
@@ -65,28 +65,28 @@ var tagCases = []decodeCase{
 	{name: "empty ones are dropped", body: "id=1&tags[]=&tags[]=a&tags[3]&tags[k]=", want: Event{ID: "1", Tags: []string{"a"}}},
 	{name: "repeats are kept", body: "id=1&tags[]=a&tags[]=a", want: Event{ID: "1", Tags: []string{"a", "a"}}},
 	{name: "a bracketed tag is kept as sent", body: "id=1&tags[]=+a+", want: Event{ID: "1", Tags: []string{" a "}}},
-	{name: "other names that begin with tags", body: "id=1&tags2=a&tags.x=b&Tags=c", want: Event{ID: "1", Others: []Variable{other("tags2", "a"), other("tags.x", "b"), other("Tags", "c")}}},
+	{name: "other names that begin with tags", body: "id=1&tags2=a&tags.x=b&Tags=c", want: Event{ID: "1", Variables: []Variable{other("tags2", "a"), other("tags.x", "b"), other("Tags", "c")}}},
 }
 
 var bracketCases = []decodeCase{
-	{name: "member", body: "id=1&parameters[k]=v&fields[name]=w", want: Event{ID: "1", Others: []Variable{other("parameters.k", "v"), other("fields.name", "w")}}},
-	{name: "member of a member", body: "id=1&parameters[a][b][c]=v", want: Event{ID: "1", Others: []Variable{other("parameters.a.b.c", "v")}}},
-	{name: "list", body: "id=1&interests[]=x&interests[]=y", want: Event{ID: "1", Others: []Variable{others("interests", "x", "y")}}},
-	{name: "list of one is a list", body: "id=1&interests[]=x", want: Event{ID: "1", Others: []Variable{others("interests", "x")}}},
-	{name: "list in a member", body: "id=1&parameters[k][]=x&parameters[k][]=y", want: Event{ID: "1", Others: []Variable{others("parameters.k", "x", "y")}}},
-	{name: "member in a list", body: "id=1&items[][sku]=x&items[][sku]=y", want: Event{ID: "1", Others: []Variable{others("items.sku", "x", "y")}}},
-	{name: "empty elements are dropped", body: "id=1&interests[]=&interests[]=x&interests[]", want: Event{ID: "1", Others: []Variable{others("interests", "x")}}},
-	{name: "a scalar and its member are two variables", body: "id=1&a=x&a[k]=y", want: Event{ID: "1", Others: []Variable{other("a", "x"), other("a.k", "y")}}},
-	{name: "scalar, then list: what came last decides", body: "id=1&a=x&a[]=y", want: Event{ID: "1", Others: []Variable{others("a", "y")}}},
-	{name: "list, then scalar: what came last decides", body: "id=1&a[]=x&a[]=y&a=z", want: Event{ID: "1", Others: []Variable{other("a", "z")}}},
-	{name: "an index that nobody has memory for", body: "id=1&a[99999999999999999999]=x", want: Event{ID: "1", Others: []Variable{other("a.99999999999999999999", "x")}}},
-	{name: "not closed", body: "id=1&a[k=v&b[=w", want: Event{ID: "1", Others: []Variable{other("a[k", "v"), other("b[", "w")}}},
-	{name: "not opened", body: "id=1&a]=v&b]k[=w", want: Event{ID: "1", Others: []Variable{other("a]", "v"), other("b]k[", "w")}}},
-	{name: "text after the brackets", body: "id=1&a[k]x=v&a[k]x[y]=w", want: Event{ID: "1", Others: []Variable{other("a[k]x", "v"), other("a[k]x[y]", "w")}}},
-	{name: "no name before the brackets", body: "id=1&[k]=v&[]=w", want: Event{ID: "1", Others: []Variable{other("[k]", "v"), other("[]", "w")}}},
-	{name: "a bracket in the brackets", body: "id=1&a[b[c]=v&a[b[c]]=w", want: Event{ID: "1", Others: []Variable{other("a.b[c", "v"), other("a[b[c]]", "w")}}},
-	{name: "unmatched tags are no tags", body: "id=1&tags[=a&tags]=b", want: Event{ID: "1", Others: []Variable{other("tags[", "a"), other("tags]", "b")}}},
-	{name: "thousands of empty brackets", body: "id=1&a" + strings.Repeat("[]", 5000) + "=v", want: Event{ID: "1", Others: []Variable{others("a", "v")}}},
+	{name: "member", body: "id=1&parameters[k]=v&fields[name]=w", want: Event{ID: "1", Variables: []Variable{other("parameters.k", "v"), other("fields.name", "w")}}},
+	{name: "member of a member", body: "id=1&parameters[a][b][c]=v", want: Event{ID: "1", Variables: []Variable{other("parameters.a.b.c", "v")}}},
+	{name: "list", body: "id=1&interests[]=x&interests[]=y", want: Event{ID: "1", Variables: []Variable{others("interests", "x", "y")}}},
+	{name: "list of one is a list", body: "id=1&interests[]=x", want: Event{ID: "1", Variables: []Variable{others("interests", "x")}}},
+	{name: "list in a member", body: "id=1&parameters[k][]=x&parameters[k][]=y", want: Event{ID: "1", Variables: []Variable{others("parameters.k", "x", "y")}}},
+	{name: "member in a list", body: "id=1&items[][sku]=x&items[][sku]=y", want: Event{ID: "1", Variables: []Variable{others("items.sku", "x", "y")}}},
+	{name: "empty elements are dropped", body: "id=1&interests[]=&interests[]=x&interests[]", want: Event{ID: "1", Variables: []Variable{others("interests", "x")}}},
+	{name: "a scalar and its member are two variables", body: "id=1&a=x&a[k]=y", want: Event{ID: "1", Variables: []Variable{other("a", "x"), other("a.k", "y")}}},
+	{name: "scalar, then list: what came last decides", body: "id=1&a=x&a[]=y", want: Event{ID: "1", Variables: []Variable{others("a", "y")}}},
+	{name: "list, then scalar: what came last decides", body: "id=1&a[]=x&a[]=y&a=z", want: Event{ID: "1", Variables: []Variable{other("a", "z")}}},
+	{name: "an index that nobody has memory for", body: "id=1&a[99999999999999999999]=x", want: Event{ID: "1", Variables: []Variable{other("a.99999999999999999999", "x")}}},
+	{name: "not closed", body: "id=1&a[k=v&b[=w", want: Event{ID: "1", Variables: []Variable{other("a[k", "v"), other("b[", "w")}}},
+	{name: "not opened", body: "id=1&a]=v&b]k[=w", want: Event{ID: "1", Variables: []Variable{other("a]", "v"), other("b]k[", "w")}}},
+	{name: "text after the brackets", body: "id=1&a[k]x=v&a[k]x[y]=w", want: Event{ID: "1", Variables: []Variable{other("a[k]x", "v"), other("a[k]x[y]", "w")}}},
+	{name: "no name before the brackets", body: "id=1&[k]=v&[]=w", want: Event{ID: "1", Variables: []Variable{other("[k]", "v"), other("[]", "w")}}},
+	{name: "a bracket in the brackets", body: "id=1&a[b[c]=v&a[b[c]]=w", want: Event{ID: "1", Variables: []Variable{other("a.b[c", "v"), other("a[b[c]]", "w")}}},
+	{name: "unmatched tags are no tags", body: "id=1&tags[=a&tags]=b", want: Event{ID: "1", Variables: []Variable{other("tags[", "a"), other("tags]", "b")}}},
+	{name: "thousands of empty brackets", body: "id=1&a" + strings.Repeat("[]", 5000) + "=v", want: Event{ID: "1", Variables: []Variable{others("a", "v")}}},
 	{name: "thousands of keys", body: "id=1&a" + strings.Repeat("[k]", 5000) + "=v", err: ErrNameTooLong},
 	{name: "thousands of keys of tags", body: "id=1&tags" + strings.Repeat("[k]", 5000) + "=v", err: ErrNameTooLong},
 	{name: "thousands of open brackets", body: "id=1&a" + strings.Repeat("[", 5000) + "=v", err: ErrNameTooLong},
@@ -94,12 +94,12 @@ var bracketCases = []decodeCase{
 }
 
 var boundCases = []decodeCase{
-	{name: "longest name", body: "id=1&" + strings.Repeat("n", MaxNameLength) + "=v", want: Event{ID: "1", Others: []Variable{other(strings.Repeat("n", MaxNameLength), "v")}}},
+	{name: "longest name", body: "id=1&" + strings.Repeat("n", MaxNameLength) + "=v", want: Event{ID: "1", Variables: []Variable{other(strings.Repeat("n", MaxNameLength), "v")}}},
 	{name: "name too long", body: "id=1&" + strings.Repeat("n", MaxNameLength+1) + "=v", err: ErrNameTooLong},
 	{name: "name too long, without value", body: "id=1&" + strings.Repeat("n", MaxNameLength+1), err: ErrNameTooLong},
-	{name: "longest name counts bytes after unescaping", body: "id=1&" + strings.Repeat("%6E", MaxNameLength) + "=v", want: Event{ID: "1", Others: []Variable{other(strings.Repeat("n", MaxNameLength), "v")}}},
+	{name: "longest name counts bytes after unescaping", body: "id=1&" + strings.Repeat("%6E", MaxNameLength) + "=v", want: Event{ID: "1", Variables: []Variable{other(strings.Repeat("n", MaxNameLength), "v")}}},
 	{name: "longest name counts bytes of UTF-8", body: "id=1&" + strings.Repeat("\xe9", MaxNameLength/2+1) + "=v", err: ErrNameTooLong},
-	{name: "longest name with brackets", body: "id=1&a[" + strings.Repeat("n", MaxNameLength-2) + "]=v", want: Event{ID: "1", Others: []Variable{other("a."+strings.Repeat("n", MaxNameLength-2), "v")}}},
+	{name: "longest name with brackets", body: "id=1&a[" + strings.Repeat("n", MaxNameLength-2) + "]=v", want: Event{ID: "1", Variables: []Variable{other("a."+strings.Repeat("n", MaxNameLength-2), "v")}}},
 	{name: "a value may be long", body: "id=1&description=" + strings.Repeat("v", 100_000), want: Event{ID: "1", Description: strings.Repeat("v", 100_000)}},
 	{name: "most pairs", body: "id=1" + strings.Repeat("&tags[]=a", MaxVariables-1), want: Event{ID: "1", Tags: repeated("a", MaxVariables-1)}},
 	{name: "too many pairs", body: "id=1" + strings.Repeat("&tags[]=a", MaxVariables), err: ErrTooManyVariables},
@@ -118,14 +118,14 @@ var textCases = []decodeCase{
 	{name: "Latin-1 and UTF-8 in one value", body: "id=1&description=%E9%C3%A9%E9", want: Event{ID: "1", Description: "ééé"}},
 	{name: "Latin-1 in one, UTF-8 in the other", body: "id=1&description=%E9&state=%C3%A9", want: Event{ID: "1", Description: "é", State: "é"}},
 	{name: "Latin-1 in an id", body: "id=%E9&tags[]=%E9&tags[]=b", want: Event{ID: "é", Tags: []string{"é", "b"}}},
-	{name: "Latin-1 in names", body: "id=1&%E9t%E9=x&a[%E9]=y", want: Event{ID: "1", Others: []Variable{other("été", "x"), other("a.é", "y")}}},
-	{name: "Latin-1 and UTF-8 names are one", body: "id=1&%E9=x&%C3%A9=y", want: Event{ID: "1", Others: []Variable{other("é", "y")}}},
+	{name: "Latin-1 in names", body: "id=1&%E9t%E9=x&a[%E9]=y", want: Event{ID: "1", Variables: []Variable{other("été", "x"), other("a.é", "y")}}},
+	{name: "Latin-1 and UTF-8 names are one", body: "id=1&%E9=x&%C3%A9=y", want: Event{ID: "1", Variables: []Variable{other("é", "y")}}},
 	{name: "UTF-8 that ends early", body: "id=1&description=a%E2%82&state=%F0%9F", want: Event{ID: "1", Description: "aâ\u0082", State: "ð\u009f"}},
 	{name: "overlong UTF-8", body: "id=1&description=%C0%80", want: Event{ID: "1", Description: "À\u0080"}},
 	{name: "surrogate in UTF-8", body: "id=1&description=%ED%A0%80", want: Event{ID: "1", Description: "í\u00a0\u0080"}},
 	{name: "beyond Unicode", body: "id=1&description=%F4%90%80%80%FF", want: Event{ID: "1", Description: "ô\u0090\u0080\u0080ÿ"}},
 	{name: "a replacement character that was sent stays one", body: "id=1&description=%EF%BF%BD%FF", want: Event{ID: "1", Description: "\ufffdÿ"}},
-	{name: "half of a character is not completed by the next value", body: "id=1&a=%C3&b=%A9", want: Event{ID: "1", Others: []Variable{other("a", "Ã"), other("b", "©")}}},
+	{name: "half of a character is not completed by the next value", body: "id=1&a=%C3&b=%A9", want: Event{ID: "1", Variables: []Variable{other("a", "Ã"), other("b", "©")}}},
 }
 
 var statusCases = []decodeCase{
@@ -154,27 +154,27 @@ var unreadable = map[string][]string{
 }
 
 var timeCases = []decodeCase{
-	{name: "time", body: "id=1&time=1795256098", want: Event{ID: "1", FailedAt: utc(2026, 11, 21, 10, 14, 58)}},
-	{name: "the first time there is", body: "id=1&time=1", want: Event{ID: "1", FailedAt: utc(1970, 1, 1, 0, 0, 1)}},
-	{name: "the last time that nanoseconds can hold", body: "id=1&time=9223372035", want: Event{ID: "1", FailedAt: utc(2262, 4, 11, 23, 47, 15)}},
-	{name: "timestamp is in UTC", body: "id=1&timestamp=2026-11-21+10:14:58", want: Event{ID: "1", FailedAt: utc(2026, 11, 21, 10, 14, 58)}},
-	{name: "time before timestamp: time wins", body: "id=1&time=1795256098&timestamp=2001-01-01+00:00:00", want: Event{ID: "1", FailedAt: utc(2026, 11, 21, 10, 14, 58)}},
-	{name: "timestamp before time: time wins", body: "id=1&timestamp=2001-01-01+00:00:00&time=1795256098", want: Event{ID: "1", FailedAt: utc(2026, 11, 21, 10, 14, 58)}},
+	{name: "time", body: "id=1&time=1795256098", want: Event{ID: "1", Time: utc(2026, 11, 21, 10, 14, 58)}},
+	{name: "the first time there is", body: "id=1&time=1", want: Event{ID: "1", Time: utc(1970, 1, 1, 0, 0, 1)}},
+	{name: "the last time that nanoseconds can hold", body: "id=1&time=9223372035", want: Event{ID: "1", Time: utc(2262, 4, 11, 23, 47, 15)}},
+	{name: "timestamp is in UTC", body: "id=1&timestamp=2026-11-21+10:14:58", want: Event{ID: "1", Time: utc(2026, 11, 21, 10, 14, 58)}},
+	{name: "time before timestamp: time wins", body: "id=1&time=1795256098&timestamp=2001-01-01+00:00:00", want: Event{ID: "1", Time: utc(2026, 11, 21, 10, 14, 58)}},
+	{name: "timestamp before time: time wins", body: "id=1&timestamp=2001-01-01+00:00:00&time=1795256098", want: Event{ID: "1", Time: utc(2026, 11, 21, 10, 14, 58)}},
 	{
 		name: "time that cannot be read, then timestamp: timestamp stands in", body: "id=1&time=0&timestamp=2001-01-01+00:00:00",
-		want: Event{ID: "1", FailedAt: utc(2001, 1, 1, 0, 0, 0), Others: []Variable{other("time", "0")}, Anomalies: []string{"time"}},
+		want: Event{ID: "1", Time: utc(2001, 1, 1, 0, 0, 0), Variables: []Variable{other("time", "0")}, Anomalies: []string{"time"}},
 	},
 	{
 		name: "timestamp, then time that cannot be read: timestamp stands in", body: "id=1&timestamp=2001-01-01+00:00:00&time=1795256098000",
-		want: Event{ID: "1", FailedAt: utc(2001, 1, 1, 0, 0, 0), Others: []Variable{other("time", "1795256098000")}, Anomalies: []string{"time"}},
+		want: Event{ID: "1", Time: utc(2001, 1, 1, 0, 0, 0), Variables: []Variable{other("time", "1795256098000")}, Anomalies: []string{"time"}},
 	},
 	{
 		name: "timestamp that cannot be read beside a time is an anomaly too", body: "id=1&timestamp=0000-00-00+00:00:00&time=1795256098",
-		want: Event{ID: "1", FailedAt: utc(2026, 11, 21, 10, 14, 58), Others: []Variable{other("timestamp", "0000-00-00 00:00:00")}, Anomalies: []string{"timestamp"}},
+		want: Event{ID: "1", Time: utc(2026, 11, 21, 10, 14, 58), Variables: []Variable{other("timestamp", "0000-00-00 00:00:00")}, Anomalies: []string{"timestamp"}},
 	},
 	{
 		name: "several anomalies, in the order of arrival", body: "id=1&time=x&code=y&extended=z&timestamp=w",
-		want: Event{ID: "1", Others: []Variable{other("time", "x"), other("code", "y"), other("extended", "z"), other("timestamp", "w")}, Anomalies: []string{"time", "code", "extended", "timestamp"}},
+		want: Event{ID: "1", Variables: []Variable{other("time", "x"), other("code", "y"), other("extended", "z"), other("timestamp", "w")}, Anomalies: []string{"time", "code", "extended", "timestamp"}},
 	},
 }
 
@@ -202,13 +202,13 @@ var typeAndIDCases = []decodeCase{
 
 // Of a variable that has to be one value, several are kept as they came.
 var arrayCases = []decodeCase{
-	{name: "code", body: "id=1&code[]=550", want: Event{ID: "1", Others: []Variable{others("code", "550")}, Anomalies: []string{"code"}}},
-	{name: "extended", body: "id=1&extended[]=5.1.1&extended[]=4.2.2", want: Event{ID: "1", Others: []Variable{others("extended", "5.1.1", "4.2.2")}, Anomalies: []string{"extended"}}},
-	{name: "time", body: "id=1&time[]=1795256098", want: Event{ID: "1", Others: []Variable{others("time", "1795256098")}, Anomalies: []string{"time"}}},
-	{name: "timestamp", body: "id=1&timestamp[]=2026-11-21+10:14:58", want: Event{ID: "1", Others: []Variable{others("timestamp", "2026-11-21 10:14:58")}, Anomalies: []string{"timestamp"}}},
+	{name: "code", body: "id=1&code[]=550", want: Event{ID: "1", Variables: []Variable{others("code", "550")}, Anomalies: []string{"code"}}},
+	{name: "extended", body: "id=1&extended[]=5.1.1&extended[]=4.2.2", want: Event{ID: "1", Variables: []Variable{others("extended", "5.1.1", "4.2.2")}, Anomalies: []string{"extended"}}},
+	{name: "time", body: "id=1&time[]=1795256098", want: Event{ID: "1", Variables: []Variable{others("time", "1795256098")}, Anomalies: []string{"time"}}},
+	{name: "timestamp", body: "id=1&timestamp[]=2026-11-21+10:14:58", want: Event{ID: "1", Variables: []Variable{others("timestamp", "2026-11-21 10:14:58")}, Anomalies: []string{"timestamp"}}},
 	{
 		name: "those that any text fits are no anomalies", body: "id=1&recipient[]=a@b.example&action[]=x&state[]=y&description[]=z",
-		want: Event{ID: "1", Others: []Variable{others("recipient", "a@b.example"), others("action", "x"), others("state", "y"), others("description", "z")}},
+		want: Event{ID: "1", Variables: []Variable{others("recipient", "a@b.example"), others("action", "x"), others("state", "y"), others("description", "z")}},
 	},
 	{name: "an array of nothing is absent", body: "id=1&code[]=&state[]", want: Event{ID: "1"}},
 }
@@ -218,8 +218,8 @@ var keyedArrayCases = []decodeCase{
 	{name: "type", body: "id=1&type[0]=bounce", err: ErrOtherType},
 	{name: "type, even when it says failure", body: "id=1&type[0]=failure", err: ErrOtherType},
 	{name: "type by key", body: "id=1&type[k]=bounce", err: ErrOtherType},
-	{name: "code", body: "id=1&code[0]=550", want: Event{ID: "1", Others: []Variable{other("code.0", "550")}, Anomalies: []string{"code"}}},
-	{name: "time", body: "id=1&time[k]=1795256098", want: Event{ID: "1", Others: []Variable{other("time.k", "1795256098")}, Anomalies: []string{"time"}}},
+	{name: "code", body: "id=1&code[0]=550", want: Event{ID: "1", Variables: []Variable{other("code.0", "550")}, Anomalies: []string{"code"}}},
+	{name: "time", body: "id=1&time[k]=1795256098", want: Event{ID: "1", Variables: []Variable{other("time.k", "1795256098")}, Anomalies: []string{"time"}}},
 }
 
 var formCases = []struct {
@@ -245,7 +245,7 @@ func TestForm(t *testing.T) {
 		t.Run(group.group, func(t *testing.T) {
 			for _, tc := range group.cases {
 				t.Run(tc.name, func(t *testing.T) {
-					got, err := d.Form(tc.body)
+					got, err := d.Form(Call{Body: tc.body})
 					tc.check(t, got, err)
 				})
 			}
@@ -257,7 +257,7 @@ func TestFormKeepsWhatItCannotReadVerbatim(t *testing.T) {
 	for name, values := range unreadable {
 		for _, value := range values {
 			got := mustForm(t, "id=1&"+name+"="+encodeForm(value))
-			want := Event{ID: "1", Others: []Variable{other(name, value)}, Anomalies: []string{name}}
+			want := Event{ID: "1", Variables: []Variable{other(name, value)}, Anomalies: []string{name}}
 			if diff := cmp.Diff(want, got, visible); diff != "" {
 				t.Errorf("%s=%q (-want +got):\n%s", name, value, diff)
 			}
@@ -283,12 +283,12 @@ func TestTimestampIsInTheDecodersZone(t *testing.T) {
 		{time.FixedZone("", -3*60*60), "1970-01-01 00:00:00", utc(1970, 1, 1, 3, 0, 0)},
 	} {
 		d := Decoder{Location: tc.location}
-		got, err := d.Form("id=1&timestamp=" + encodeForm(tc.timestamp))
+		got, err := d.Form(Call{Body: "id=1&timestamp=" + encodeForm(tc.timestamp)})
 		if err != nil || len(got.Anomalies) != 0 {
 			t.Errorf("%s in %v: error %v, anomalies %v", tc.timestamp, tc.location, err, got.Anomalies)
 		}
-		if !got.FailedAt.Equal(tc.want) || got.FailedAt.Location() != time.UTC {
-			t.Errorf("%s in %v: failed at %v, want %v", tc.timestamp, tc.location, got.FailedAt, tc.want)
+		if !got.Time.Equal(tc.want) || got.Time.Location() != time.UTC {
+			t.Errorf("%s in %v: failed at %v, want %v", tc.timestamp, tc.location, got.Time, tc.want)
 		}
 	}
 }
@@ -319,9 +319,9 @@ func TestDatesAreThoseOfTimeParse(t *testing.T) {
 
 func TestTheZoneDoesNotChangeTime(t *testing.T) {
 	d := Decoder{Location: time.FixedZone("", 9*60*60)}
-	got, err := d.Form("id=1&time=1795256098&timestamp=2026-11-21+19:14:58")
-	if want := utc(2026, 11, 21, 10, 14, 58); err != nil || got.FailedAt != want {
-		t.Errorf("failed at %v, error %v; want %v", got.FailedAt, err, want)
+	got, err := d.Form(Call{Body: "id=1&time=1795256098&timestamp=2026-11-21+19:14:58"})
+	if want := utc(2026, 11, 21, 10, 14, 58); err != nil || got.Time != want {
+		t.Errorf("failed at %v, error %v; want %v", got.Time, err, want)
 	}
 }
 
@@ -341,10 +341,10 @@ func TestMostVariablesWithNamesOfTheirOwn(t *testing.T) {
 		fmt.Fprintf(&body, "&n%d=v%d", i, i)
 	}
 	got := mustForm(t, body.String())
-	if len(got.Others) != MaxVariables-1 {
-		t.Fatalf("%d variables, want %d", len(got.Others), MaxVariables-1)
+	if len(got.Variables) != MaxVariables-1 {
+		t.Fatalf("%d variables, want %d", len(got.Variables), MaxVariables-1)
 	}
-	for i, v := range got.Others {
+	for i, v := range got.Variables {
 		if want := other(fmt.Sprintf("n%d", i), fmt.Sprintf("v%d", i)); !cmp.Equal(v, want) {
 			t.Errorf("variable %d is %v, want %v", i, v, want)
 		}

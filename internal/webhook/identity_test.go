@@ -9,8 +9,12 @@ import (
 // identity is that of a form, sent by account.
 func identity(tb testing.TB, account, body string) Identity {
 	tb.Helper()
-	r := mustForm(tb, body)
-	return r.Identity(account)
+	var d Decoder
+	r, err := d.Form(Call{Body: body, Account: account})
+	if err != nil {
+		tb.Fatalf("form %.200q: %v", body, err)
+	}
+	return r.Identity
 }
 
 const identified = "id=1&type=failure&timestamp=2026-11-21+10:14:58&time=1795256098&recipient=a@b.example&action=failed&state=rcptto&code=550&extended=5.1.1&description=no&tags[]=a&tags[]=b&x=y"
@@ -65,8 +69,10 @@ func TestIdentityStaysTheSame(t *testing.T) {
 			t.Errorf("%s: the identity of %s changed", name, body)
 		}
 	}
-	if got := mustJSON(t, `{"time":1795256098,"timestamp":"2026-11-21 10:14:58","code":550,"id":1,"type":"failure","recipient":"a@b.example","action":"failed","state":"rcptto","extended":"5.1.1","description":"no","tags":["b","a"],"y":true}`); got.Identity("account-1") != want {
-		t.Error("as JSON: the identity changed")
+	var d Decoder
+	got, err := d.JSON(Call{Account: "account-1", Body: `{"time":1795256098,"timestamp":"2026-11-21 10:14:58","code":550,"id":1,"type":"failure","recipient":"a@b.example","action":"failed","state":"rcptto","extended":"5.1.1","description":"no","tags":["b","a"],"y":true}`})
+	if err != nil || got.Identity != want {
+		t.Errorf("as JSON: the identity changed (%v)", err)
 	}
 	latin, utf := identity(t, "", "id=1&description=%E9"), identity(t, "", "id=1&description=%C3%A9")
 	if latin != utf {
@@ -196,6 +202,32 @@ func TestIdentityTellsTimestampsApartWhereTimeCannotBeRead(t *testing.T) {
 		first, second := identity(t, "", "id=1&"+time+"&timestamp=2026-11-21+10:14:58"), identity(t, "", "id=1&"+time+"&timestamp=2026-11-22+10:14:58")
 		if first == second {
 			t.Errorf("%s: two timestamps have one identity", time)
+		}
+	}
+}
+
+// Nobody who has an identity that is keyed finds out whom it is about by trying addresses.
+func TestIdentityIsKeyed(t *testing.T) {
+	key := []byte("0123456789abcdef")
+	of := func(key []byte, body string) string {
+		d := Decoder{Key: key}
+		e, err := d.Form(Call{Body: body})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.Identity.String()
+	}
+	// Computed apart from this code: the first half of HMAC-SHA-256 over what TestIdentityIsPinned describes.
+	const body, want = "id=1&timestamp=2026-11-21+10:14:58", "39536b9c1dd99118b1adc6d97cd09b04"
+	if got := of(key, body); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if of(key, body+"&tags[]=x&y=z") != want {
+		t.Error("a repeat is another report")
+	}
+	for name, other := range map[string]string{"no key": of(nil, body), "another key": of([]byte("fedcba9876543210"), body), "another report": of(key, body+"&recipient=a@b.example")} {
+		if other == want {
+			t.Errorf("with %s the identity is the same", name)
 		}
 	}
 }

@@ -24,16 +24,16 @@ var (
 // The report shares memory with the body.
 //
 // The error is one of ErrJSON, ErrNoObject, ErrTooDeep, or one of those of Form.
-func (d *Decoder) JSON(body string) (*Event, error) {
+func (d *Decoder) JSON(call Call) (*Event, error) {
 	var room [roomForLeaves]leaf
-	r := jsonReader{text: validText(body), all: room[:0]}
+	r := jsonReader{text: validText(call.Body), all: room[:0]}
 	if err := r.report(); err != nil {
 		if errors.Is(err, ErrJSON) {
-			err = r.invalid(body)
+			err = r.invalid(call.Body)
 		}
 		return nil, err
 	}
-	return d.report(r.all)
+	return d.event(&call, r.all)
 }
 
 // jsonReader walks a JSON text (RFC 8259) once, from left to right. It keeps the order of the members and every one of a repeated name, and

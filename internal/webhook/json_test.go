@@ -13,13 +13,13 @@ import (
 // What JSON can say and a form cannot.
 var jsonOnlyCases = []decodeCase{
 	{name: "white space around everything", body: " \r\n\t{ \"id\" : \"1\" , \"code\" : 550 } \n", want: Event{ID: "1", Code: 550}},
-	{name: "numbers are the text they are written as", body: `{"id":1,"a":1.50,"b":-0,"c":1E+400,"d":123456789012345678901234567890}`, want: Event{ID: "1", Others: []Variable{other("a", "1.50"), other("b", "-0"), other("c", "1E+400"), other("d", "123456789012345678901234567890")}}},
-	{name: "a code that is written as a fraction", body: `{"id":"1","code":550.0}`, want: Event{ID: "1", Others: []Variable{other("code", "550.0")}, Anomalies: []string{"code"}}},
+	{name: "numbers are the text they are written as", body: `{"id":1,"a":1.50,"b":-0,"c":1E+400,"d":123456789012345678901234567890}`, want: Event{ID: "1", Variables: []Variable{other("a", "1.50"), other("b", "-0"), other("c", "1E+400"), other("d", "123456789012345678901234567890")}}},
+	{name: "a code that is written as a fraction", body: `{"id":"1","code":550.0}`, want: Event{ID: "1", Variables: []Variable{other("code", "550.0")}, Anomalies: []string{"code"}}},
 	{name: "an empty array and an empty object are absent", body: `{"id":"1","a":[],"b":{},"c":[[],{}],"tags":[],"code":{},"type":[]}`, want: Event{ID: "1"}},
 	{name: "escapes in strings", body: `{"\u0069d":"1","description":"\"\\\/\b\f\n\r\t\u00e9\ud83d\udce7"}`, want: Event{ID: "1", Description: "\"\\/\b\f\n\r\té📧"}},
 	{name: "NUL", body: `{"id":"1","description":"a\u0000b"}`, want: Event{ID: "1", Description: "a\x00b"}},
 	{name: "lone surrogates", body: `{"id":"1","description":"\ud83d-\udce7-\ud83dx"}`, want: Event{ID: "1", Description: "\ufffd-\ufffd-\ufffdx"}},
-	{name: "lone surrogate in a name", body: `{"id":"1","\ud83d":"x"}`, want: Event{ID: "1", Others: []Variable{other("\ufffd", "x")}}},
+	{name: "lone surrogate in a name", body: `{"id":"1","\ud83d":"x"}`, want: Event{ID: "1", Variables: []Variable{other("\ufffd", "x")}}},
 	{name: "plus, percent and ampersand mean nothing", body: `{"id":"1","description":"a+b%20c&d=e"}`, want: Event{ID: "1", Description: "a+b%20c&d=e"}},
 	{name: "an empty name is dropped", body: `{"":"x","id":"1"}`, want: Event{ID: "1"}},
 	{name: "a lone scalar of tags that is no string", body: `{"id":"1","tags":7}`, want: Event{ID: "1", Tags: []string{"7"}}},
@@ -28,18 +28,18 @@ var jsonOnlyCases = []decodeCase{
 	{name: "most elements", body: `{"id":"1","tags":["a"` + strings.Repeat(`,"a"`, MaxVariables-2) + `]}`, want: Event{ID: "1", Tags: repeated("a", MaxVariables-1)}},
 	{name: "too many elements", body: `{"id":"1","tags":["a"` + strings.Repeat(`,"a"`, MaxVariables-1) + `]}`, err: ErrTooManyVariables},
 	{name: "empty elements count", body: `{"id":"1","x":[null` + strings.Repeat(`,null`, MaxVariables-1) + `]}`, err: ErrTooManyVariables},
-	{name: "longest name", body: `{"id":"1","` + strings.Repeat("n", MaxNameLength) + `":"v"}`, want: Event{ID: "1", Others: []Variable{other(strings.Repeat("n", MaxNameLength), "v")}}},
+	{name: "longest name", body: `{"id":"1","` + strings.Repeat("n", MaxNameLength) + `":"v"}`, want: Event{ID: "1", Variables: []Variable{other(strings.Repeat("n", MaxNameLength), "v")}}},
 	{name: "name too long", body: `{"id":"1","` + strings.Repeat("n", MaxNameLength+1) + `":"v"}`, err: ErrNameTooLong},
 	{name: "name too long of nothing", body: `{"id":"1","` + strings.Repeat("n", MaxNameLength+1) + `":{}}`, err: ErrNameTooLong},
 	{name: "name too long by nesting", body: `{"id":"1","a":` + nested(`{"`+strings.Repeat("n", 100)+`":`, `"v"`, "}", 20) + `}`, err: ErrNameTooLong},
-	{name: "longest name by nesting", body: `{"id":"1","` + strings.Repeat("n", MaxNameLength-20) + `":` + nested(`{"k":`, `"v"`, "}", 10) + `}`, want: Event{ID: "1", Others: []Variable{other(strings.Repeat("n", MaxNameLength-20)+strings.Repeat(".k", 10), "v")}}},
-	{name: "deepest object", body: `{"id":"1","a":` + nested(`{"k":`, `"v"`, "}", MaxDepth-1) + `}`, want: Event{ID: "1", Others: []Variable{other("a"+strings.Repeat(".k", MaxDepth-1), "v")}}},
+	{name: "longest name by nesting", body: `{"id":"1","` + strings.Repeat("n", MaxNameLength-20) + `":` + nested(`{"k":`, `"v"`, "}", 10) + `}`, want: Event{ID: "1", Variables: []Variable{other(strings.Repeat("n", MaxNameLength-20)+strings.Repeat(".k", 10), "v")}}},
+	{name: "deepest object", body: `{"id":"1","a":` + nested(`{"k":`, `"v"`, "}", MaxDepth-1) + `}`, want: Event{ID: "1", Variables: []Variable{other("a"+strings.Repeat(".k", MaxDepth-1), "v")}}},
 	{name: "object too deep", body: `{"id":"1","a":` + nested(`{"k":`, `"v"`, "}", MaxDepth) + `}`, err: ErrTooDeep},
-	{name: "deepest array", body: `{"id":"1","a":` + nested("[", `"v"`, "]", MaxDepth-1) + `}`, want: Event{ID: "1", Others: []Variable{others("a", "v")}}},
+	{name: "deepest array", body: `{"id":"1","a":` + nested("[", `"v"`, "]", MaxDepth-1) + `}`, want: Event{ID: "1", Variables: []Variable{others("a", "v")}}},
 	{name: "array too deep", body: `{"id":"1","a":` + nested("[", `"v"`, "]", MaxDepth) + `}`, err: ErrTooDeep},
 	{name: "much too deep", body: `{"id":"1","a":` + nested("[", "", "]", 5000) + `}`, err: ErrTooDeep},
-	{name: "wide is not deep", body: `{"id":"1","a":[` + strings.Repeat("[],", 100) + `["v"]]}`, want: Event{ID: "1", Others: []Variable{others("a", "v")}}},
-	{name: "Latin-1 in the body", body: "{\"id\":\"1\",\"description\":\"bo\xeete\",\"\xe9\":\"x\"}", want: Event{ID: "1", Description: "boîte", Others: []Variable{other("é", "x")}}},
+	{name: "wide is not deep", body: `{"id":"1","a":[` + strings.Repeat("[],", 100) + `["v"]]}`, want: Event{ID: "1", Variables: []Variable{others("a", "v")}}},
+	{name: "Latin-1 in the body", body: "{\"id\":\"1\",\"description\":\"bo\xeete\",\"\xe9\":\"x\"}", want: Event{ID: "1", Description: "boîte", Variables: []Variable{other("é", "x")}}},
 	{name: "Latin-1 beside an escape", body: "{\"id\":\"1\",\"description\":\"\xe9\\u00e9\xc3\xa9\"}", want: Event{ID: "1", Description: "ééé"}},
 	{name: "an id of null", body: `{"id":null}`, err: ErrNoID},
 	{name: "an id of zero is an id", body: `{"id":0}`, want: Event{ID: "0"}},
@@ -47,7 +47,7 @@ var jsonOnlyCases = []decodeCase{
 	{name: "a type that is no string", body: `{"id":"1","type":true}`, err: ErrOtherType},
 	{name: "a type of null", body: `{"id":"1","type":null}`, want: Event{ID: "1"}},
 	{name: "a type that is an object", body: `{"id":"1","type":{"name":"bounce"}}`, err: ErrOtherType},
-	{name: "a code that is an object", body: `{"id":"1","code":{"smtp":550}}`, want: Event{ID: "1", Others: []Variable{other("code.smtp", "550")}, Anomalies: []string{"code"}}},
+	{name: "a code that is an object", body: `{"id":"1","code":{"smtp":550}}`, want: Event{ID: "1", Variables: []Variable{other("code.smtp", "550")}, Anomalies: []string{"code"}}},
 	{name: "an empty object is no report", body: `{}`, err: ErrNoID},
 }
 
@@ -107,7 +107,7 @@ func TestJSON(t *testing.T) {
 		t.Run(group, func(t *testing.T) {
 			for _, tc := range cases {
 				t.Run(tc.name, func(t *testing.T) {
-					got, err := d.JSON(tc.body)
+					got, err := d.JSON(Call{Body: tc.body})
 					tc.check(t, got, err)
 				})
 			}
@@ -119,7 +119,7 @@ func TestJSONKeepsWhatItCannotReadVerbatim(t *testing.T) {
 	for name, values := range unreadable {
 		for _, value := range values {
 			got := mustJSON(t, `{"id":"1",`+quoteJSON(name)+`:`+quoteJSON(value)+`}`)
-			want := Event{ID: "1", Others: []Variable{other(name, value)}, Anomalies: []string{name}}
+			want := Event{ID: "1", Variables: []Variable{other(name, value)}, Anomalies: []string{name}}
 			if diff := cmp.Diff(want, got, visible); diff != "" {
 				t.Errorf("%s: %q (-want +got):\n%s", name, value, diff)
 			}
@@ -133,7 +133,7 @@ func TestJSONTruncatedAnywhereIsInvalid(t *testing.T) {
 	var d Decoder
 	mustJSON(t, whole)
 	for i := range whole {
-		if got, err := d.JSON(whole[:i]); !errors.Is(err, ErrJSON) {
+		if got, err := d.JSON(Call{Body: whole[:i]}); !errors.Is(err, ErrJSON) {
 			t.Errorf("%s: error %v, want %v; report %+v", whole[:i], err, ErrJSON, got)
 		}
 	}
@@ -162,7 +162,7 @@ func TestErrorsHoldNothingOfTheBody(t *testing.T) {
 		"wrong closer": `{"` + secret + `":["` + secret + `"}`,
 	}
 	for name, body := range bodies {
-		_, err := d.JSON(body)
+		_, err := d.JSON(Call{Body: body})
 		if err == nil {
 			t.Errorf("%s: no error", name)
 			continue
@@ -172,7 +172,7 @@ func TestErrorsHoldNothingOfTheBody(t *testing.T) {
 		}
 	}
 	for _, body := range []string{secret + "=" + secret, "id=1&type=" + secret, "id=1&" + strings.Repeat(secret, MaxNameLength) + "=", strings.Repeat(secret+"="+secret+"&", MaxVariables+1)} {
-		_, err := d.Form(body)
+		_, err := d.Form(Call{Body: body})
 		if err == nil {
 			t.Errorf("%.100q: no error", body)
 			continue
@@ -196,7 +196,7 @@ func TestErrJSONSaysWhere(t *testing.T) {
 		{`{"id":"1"`, 9, 9},
 		{``, 0, 0},
 	} {
-		_, err := d.JSON(tc.body)
+		_, err := d.JSON(Call{Body: tc.body})
 		if err == nil {
 			t.Errorf("%q: no error", tc.body)
 			continue

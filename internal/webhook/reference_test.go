@@ -15,9 +15,9 @@ import (
 // The readers of forms and JSON in the simplest way there is, with all that the standard library has for it. They cost many allocations; those of
 // this package have to come to the same.
 
-func (d *Decoder) referenceForm(body string) (*Event, error) {
+func (d *Decoder) referenceForm(call Call) (*Event, error) {
 	var all leaves
-	for pair := range strings.SplitSeq(body, "&") {
+	for pair := range strings.SplitSeq(call.Body, "&") {
 		if pair == "" {
 			continue
 		}
@@ -29,28 +29,27 @@ func (d *Decoder) referenceForm(body string) (*Event, error) {
 			return nil, err
 		}
 	}
-	return d.referenceReport(all)
+	return d.referenceEvent(&call, all)
 }
 
-// referenceReport folds all variables, also where each comes once.
-func (d *Decoder) referenceReport(all leaves) (*Event, error) {
-	var (
-		r   Event
-		err error
-	)
+// referenceEvent folds all variables, also where each comes once.
+func (d *Decoder) referenceEvent(call *Call, all leaves) (*Event, error) {
+	r := reading{Decoder: d, Event: Event{Account: call.Account, Arrived: call.Arrived, Time: call.Arrived}}
+	var err error
 	if r.Tags, err = tags(all); err != nil {
 		return nil, err
 	}
 	for _, v := range variables(all, nil) {
-		d.set(&r, &v)
+		r.set(&v)
 	}
 	switch {
-	case r.sent[sentType] != "" && r.sent[sentType] != typeFailure:
+	case r.sent[sentType] != "" && r.sent[sentType] != "failure":
 		return nil, ErrOtherType
 	case r.ID == "":
 		return nil, ErrNoID
 	}
-	return &r, nil
+	r.derive()
+	return &r.Event, nil
 }
 
 func referencePlace(name string) leaf {
@@ -93,8 +92,8 @@ func referenceUnescape(s string) string {
 	return out.String()
 }
 
-func (d *Decoder) referenceJSON(body string) (*Event, error) {
-	r := referenceReader{decoder: json.NewDecoder(strings.NewReader(validText(body)))}
+func (d *Decoder) referenceJSON(call Call) (*Event, error) {
+	r := referenceReader{decoder: json.NewDecoder(strings.NewReader(validText(call.Body)))}
 	r.decoder.UseNumber()
 	token, err := r.decoder.Token()
 	if err != nil {
@@ -109,7 +108,7 @@ func (d *Decoder) referenceJSON(body string) (*Event, error) {
 	if _, err := r.decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, ErrJSON
 	}
-	return d.referenceReport(r.all)
+	return d.referenceEvent(&call, r.all)
 }
 
 type referenceReader struct {
@@ -196,19 +195,19 @@ func checkReference(t *testing.T, body string) {
 	var d Decoder
 	for _, reader := range []struct {
 		name            string
-		read, reference func(string) (*Event, error)
+		read, reference func(Call) (*Event, error)
 	}{
 		{"form", d.Form, d.referenceForm},
 		{"JSON", d.JSON, d.referenceJSON},
 	} {
-		got, gotErr := reader.read(body)
-		want, wantErr := reader.reference(body)
+		got, gotErr := reader.read(Call{Body: body})
+		want, wantErr := reader.reference(Call{Body: body})
 		if !errors.Is(gotErr, wantErr) {
 			t.Fatalf("%s %.500q: error %v, want %v", reader.name, body, gotErr, wantErr)
 		}
 		// cmp takes its time, also where there is nothing to tell.
 		if !reflect.DeepEqual(want, got) {
-			diff := cmp.Diff(want, got, everything)
+			diff := cmp.Diff(want, got)
 			t.Fatalf("%s %.500q (-want +got):\n%s", reader.name, body, diff)
 		}
 	}

@@ -46,7 +46,7 @@ func TestRealEncoders(t *testing.T) {
 	}
 	want := Event{
 		ID: sent.ID, Type: sent.Type, Recipient: sent.Recipient, Action: sent.Action, State: sent.State, Description: sent.Description, Tags: sent.Tags,
-		Code: 550, Extended: badMailbox, FailedAt: utc(2026, 11, 21, 10, 14, 58),
+		Code: 550, Extended: badMailbox, Time: utc(2026, 11, 21, 10, 14, 58),
 	}
 	reference := mustJSON(t, string(v.Report))
 	if diff := cmp.Diff(want, reference, visible); diff != "" {
@@ -58,7 +58,7 @@ func TestRealEncoders(t *testing.T) {
 			if diff := cmp.Diff(want, got, visible); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if got.Identity("") != reference.Identity("") {
+			if got.Identity != reference.Identity {
 				t.Error("the identity is not that of the report as JSON")
 			}
 		})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
@@ -34,13 +35,12 @@ func TestAllocations(t *testing.T) {
 		ceiling float64
 		run     func()
 	}{
-		{"decode a form", 3, decoding(t, new(webhook.Decoder).Form, typical)},
-		{"decode JSON", 3, decoding(t, new(webhook.Decoder).JSON, typicalJSON+"1}")},
+		{"decode a form", 4, decoding(t, new(webhook.Decoder).Form, typical)},
+		{"decode JSON", 4, decoding(t, new(webhook.Decoder).JSON, typicalJSON+"1}")},
 		{"verify, bare RSA included", 11, verifying(t)},
-		{"identify", 0, func() { report.Identity("environment-1234") }},
 		{"begin and commit", 1, committing(t, report)},
 		{"begin a repeat", 0, repeating(t)},
-		{"build a log record", 32, func() { newLogs(&arrival{report: report, at: arrivedAt}, resource, "test") }},
+		{"build a log record", 32, func() { newLogs(report, resource, "test") }},
 		{"count", 0, counting(t, 1000, report)},
 		{"send 1,000 series", 7100, flushing(t, 1000)},
 		{"a form from headers to answer", 56, sendFrom(t, "form")},
@@ -58,11 +58,11 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-func decoding(t *testing.T, decode func(string) (*webhook.Event, error), body string) func() {
+func decoding(t *testing.T, decode func(webhook.Call) (*webhook.Event, error), body string) func() {
 	t.Helper()
-	_, err := decode(body)
+	_, err := decode(webhook.Call{Body: body})
 	require.NoError(t, err)
-	return func() { _, _ = decode(body) }
+	return func() { _, _ = decode(webhook.Call{Body: body}) }
 }
 
 func verifying(t *testing.T) func() {
@@ -103,7 +103,7 @@ func committing(t *testing.T, report *webhook.Event) func() {
 		n++
 		attempt, _, err := l.Begin(t.Context(), ledger.ID{byte(n), byte(n >> 8), byte(n >> 16)})
 		require.NoError(t, err)
-		counts := c.counts(report, "")
+		counts := c.counts(report)
 		_, err = attempt.Commit(t.Context(), ledger.Accepted, counts.byMetric)
 		require.NoError(t, err)
 		counts.free()
@@ -115,7 +115,7 @@ func repeating(t *testing.T) func() {
 	l, c := memoryLedger(t)
 	attempt, _, err := l.Begin(t.Context(), ledger.ID{})
 	require.NoError(t, err)
-	_, err = attempt.Commit(t.Context(), ledger.Accepted, c.counts(new(webhook.Event), "").byMetric)
+	_, err = attempt.Commit(t.Context(), ledger.Accepted, c.counts(&webhook.Event{Class: smtpstatus.ClassUnknown}).byMetric)
 	require.NoError(t, err)
 	return func() {
 		if _, known, err := l.Begin(t.Context(), ledger.ID{}); known != ledger.Accepted || err != nil {

@@ -21,6 +21,7 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
@@ -32,7 +33,7 @@ const typical = "id=msg-0001&type=failure&timestamp=2026-11-21+10%3A14%3A58&time
 
 func typicalReport(tb testing.TB) *webhook.Event {
 	tb.Helper()
-	report, err := new(webhook.Decoder).Form(typical)
+	report, err := new(webhook.Decoder).Form(webhook.Call{Body: typical, Arrived: arrivedAt})
 	require.NoError(tb, err)
 	return report
 }
@@ -44,7 +45,7 @@ func BenchmarkNewLogs(b *testing.B) {
 	b.ReportAllocs()
 	var logs plog.Logs
 	for b.Loop() {
-		logs = newLogs(&arrival{report: report, uid: report.Identity(""), at: arrivedAt}, resource, "test")
+		logs = newLogs(report, resource, "test")
 	}
 	require.Equal(b, 1, logs.LogRecordCount())
 }
@@ -100,7 +101,7 @@ func withSeries(n int) *counters {
 	config.Aggregation.CardinalityLimit = n
 	c := newCounters(config, arrivedAt)
 	for i := range n {
-		count(c, &webhook.Event{State: strconv.Itoa(i)})
+		count(c, &webhook.Event{State: strconv.Itoa(i), Class: smtpstatus.ClassUnknown})
 	}
 	return c
 }
@@ -115,7 +116,7 @@ func heap() int64 {
 }
 
 func count(c *counters, report *webhook.Event) {
-	counts := c.counts(report, "")
+	counts := c.counts(report)
 	defer counts.free()
 	for i, keys := range counts.byMetric {
 		c.metrics[i].sums.Add(keys, arrivedAt)

@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receivertest"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -46,13 +47,13 @@ func TestMemoryAndDiskAreBounded(t *testing.T) {
 		for range 64 {
 			sending.Go(func() {
 				for n := next.Add(1); n <= int64(reports*(quarter+1)/4); n = next.Add(1) {
-					report, err := r.decoder.Form("id=" + strconv.FormatInt(n, 10) + "&time=1795256098&code=550&tags=tag" + strconv.FormatInt(n, 10))
+					report, err := r.decoder.Form(webhook.Call{Body: "id=" + strconv.FormatInt(n, 10) + "&time=1795256098&code=550&tags=tag" + strconv.FormatInt(n, 10), Arrived: time.Now()})
 					if err != nil {
 						t.Error(err)
 						return
 					}
 					report.Extended = smtpstatus.Enhanced{Class: 5, Subject: uint16(n / 1000 % 1000), Detail: uint16(n % 1000)}
-					if _, err := r.accept(t.Context(), &arrival{report: report, uid: report.Identity(""), at: time.Now(), measured: t.Context()}); err != nil {
+					if _, err := r.accept(t.Context(), report, t.Context()); err != nil {
 						t.Error(err)
 						return
 					}

@@ -189,13 +189,13 @@ func FuzzSeries(f *testing.F) {
 		if !utf8.ValidString(account) {
 			return // Accounts are those of the configuration, which is UTF-8.
 		}
-		report, err := new(webhook.Decoder).Form(form)
+		report, err := new(webhook.Decoder).Form(webhook.Call{Body: form, Account: account})
 		if err != nil {
 			return
 		}
 		config := defaultConfig()
 		c := newCounters(config, arrivedAt)
-		for _, keys := range c.counts(report, account).byMetric {
+		for _, keys := range c.counts(report).byMetric {
 			for _, key := range keys {
 				again, err := decodeLabels(encodeLabels(key))
 				require.NoError(t, err)

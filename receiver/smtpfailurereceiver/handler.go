@@ -88,14 +88,13 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 		r.fail(w, req, err)
 		return
 	}
-	report, err := decode(&r.decoder, body)
+	event, err := decode(&r.decoder, webhook.Call{Body: body, Account: state.account, Arrived: state.began})
 	if err != nil {
 		r.fail(w, req, err)
 		return
 	}
-	a, err := r.accept(req.Context(), &arrival{
-		report: report, account: state.account, uid: r.privacy.Apply(report, state.account), at: state.began, measured: state.measured(req.Context()),
-	})
+	r.privacy.Apply(event)
+	a, err := r.accept(req.Context(), event, state.measured(req.Context()))
 	if err != nil {
 		r.logger.Warn("A report was not taken and has to be sent again", zap.Error(err))
 		r.fail(w, req, err)
@@ -111,7 +110,7 @@ const (
 )
 
 // decoderFor returns how a body of the content type is read, or nil when it is not.
-func decoderFor(contentType string) func(*webhook.Decoder, string) (*webhook.Event, error) {
+func decoderFor(contentType string) func(*webhook.Decoder, webhook.Call) (*webhook.Event, error) {
 	if contentType != typeForm && contentType != typeJSON {
 		// Parameters such as charset change nothing: what is not UTF-8 is found out from the bytes.
 		contentType, _, _ = strings.Cut(contentType, ";")
@@ -154,8 +153,8 @@ func (r *smtpFailureReceiver) readBody(req *http.Request, look func(body []byte)
 
 // accept hands a report to the logs pipelines and counts it, once however often it is sent. It returns a response when that is over and
 // done with, and an error when the report has to be sent again; the ledger tells how it goes on then.
-func (r *smtpFailureReceiver) accept(ctx context.Context, a *arrival) (*response, error) {
-	attempt, known, err := r.ledger.Begin(ctx, ledger.ID(a.uid))
+func (r *smtpFailureReceiver) accept(ctx context.Context, event *webhook.Event, measured context.Context) (*response, error) {
+	attempt, known, err := r.ledger.Begin(ctx, ledger.ID(event.Identity))
 	if err != nil {
 		return nil, err
 	}
@@ -170,18 +169,18 @@ func (r *smtpFailureReceiver) accept(ctx context.Context, a *arrival) (*response
 
 	outcome := attempt.HandedOver
 	if outcome == 0 {
-		if outcome, err = r.consumeLogs(ctx, a); err != nil {
+		if outcome, err = r.consumeLogs(ctx, event, measured); err != nil {
 			return nil, err
 		}
 	}
-	counts := r.counters.counts(a.report, a.account)
+	counts := r.counters.counts(event)
 	over, err := attempt.Commit(ctx, outcome, counts.byMetric)
 	counts.free()
 	if err != nil {
 		return nil, err
 	}
 
-	for _, field := range a.report.Anomalies {
+	for _, field := range event.Anomalies {
 		r.telemetry.anomaly(ctx, field)
 	}
 	r.telemetry.overflowed(ctx, r.counters, over)
@@ -193,16 +192,16 @@ func (r *smtpFailureReceiver) accept(ctx context.Context, a *arrival) (*response
 
 // consumeLogs gives the record to the logs pipelines. A report that they refuse for good is done with too: the failure happened all the same,
 // so that it counts, and nobody has to report it again.
-func (r *smtpFailureReceiver) consumeLogs(ctx context.Context, a *arrival) (ledger.Outcome, error) {
+func (r *smtpFailureReceiver) consumeLogs(ctx context.Context, event *webhook.Event, measured context.Context) (ledger.Outcome, error) {
 	if r.logs == nil {
 		return ledger.Accepted, nil
 	}
-	operation := r.receiveLogs.StartLogsOp(a.measured)
+	operation := r.receiveLogs.StartLogsOp(measured)
 	if span := trace.SpanFromContext(operation); span.SpanContext().IsValid() {
 		ctx = trace.ContextWithSpan(ctx, span)
 	}
 	// A sender that hangs up does not stop what has begun: half of the pipelines may have the record already.
-	err := r.logs.ConsumeLogs(context.WithoutCancel(ctx), newLogs(a, r.resource, r.settings.BuildInfo.Version))
+	err := r.logs.ConsumeLogs(context.WithoutCancel(ctx), newLogs(event, r.resource, r.settings.BuildInfo.Version))
 	r.receiveLogs.EndLogsOp(operation, formatReport, 1, err)
 	switch {
 	case err == nil:

@@ -1,9 +1,6 @@
 package smtpfailurereceiver
 
 import (
-	"context"
-	"time"
-
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 
@@ -25,26 +22,14 @@ const (
 
 	// variablePrefix goes before the name of every variable that has no attribute of its own.
 	variablePrefix = "copernica."
-	// reservedVariable is the one variable whose attribute would be taken for what the receiver itself vouches for: copernica.account.id.
+	// reservedVariable is the one variable whose attribute would be taken for what the receiver itself vouches for: copernice.Account.id.
 	reservedVariable = "account.id"
 	// unverifiedPrefix goes before it instead.
 	unverifiedPrefix = "copernica.unverified."
 )
 
-// arrival is a report that arrived.
-type arrival struct {
-	report *webhook.Event
-	// account that signed it; empty when that was not checked.
-	account string
-	uid     webhook.Identity
-	at      time.Time
-	// measured is the context of what is measured of it.
-	measured context.Context
-}
-
-// newLogs makes the log record of a report.
-func newLogs(a *arrival, resource pcommon.Resource, version string) plog.Logs {
-	r := a.report
+// newLogs makes the log record of an event.
+func newLogs(e *webhook.Event, resource pcommon.Resource, version string) plog.Logs {
 	logs := plog.NewLogs()
 	rl := logs.ResourceLogs().AppendEmpty()
 	resource.CopyTo(rl.Resource())
@@ -54,20 +39,15 @@ func newLogs(a *arrival, resource pcommon.Resource, version string) plog.Logs {
 
 	record := sl.LogRecords().AppendEmpty()
 	record.SetEventName(eventName)
-	record.SetObservedTimestamp(pcommon.NewTimestampFromTime(a.at))
-	if r.FailedAt.IsZero() {
-		record.SetTimestamp(record.ObservedTimestamp())
-	} else {
-		record.SetTimestamp(pcommon.NewTimestampFromTime(r.FailedAt))
-	}
-	body := r.Description
+	record.SetObservedTimestamp(pcommon.NewTimestampFromTime(e.Arrived))
+	record.SetTimestamp(pcommon.NewTimestampFromTime(e.Time))
+	body := e.Description
 	if body == "" {
-		body = r.Summary()
+		body = e.Summary()
 	}
 	record.Body().SetStr(body)
 
-	class := r.Class()
-	if class == smtpstatus.ClassTransient {
+	if e.Class == smtpstatus.ClassTransient {
 		record.SetSeverityNumber(plog.SeverityNumberWarn)
 		record.SetSeverityText("WARN")
 	} else {
@@ -76,29 +56,29 @@ func newLogs(a *arrival, resource pcommon.Resource, version string) plog.Logs {
 	}
 
 	attributes := record.Attributes()
-	attributes.EnsureCapacity(14 + len(r.Others))
+	attributes.EnsureCapacity(14 + len(e.Variables))
 	put := func(name, value string) {
 		if value != "" {
 			attributes.PutStr(name, value)
 		}
 	}
-	put(attributeMessageID, r.ID)
-	put(attributeAddress, r.Recipient)
-	put(attributeDomain, r.RecipientDomain())
-	put(attributeState, r.State)
-	put(attributeExtended, r.Extended.String())
-	put(attributeMode, modeOf(r).String())
-	put(attributeClass, class)
-	put(attributeReason, r.Reason())
-	put(attributeType, r.Type)
-	put(attributeAction, r.Action)
-	put(attributeAccount, a.account)
-	put(attributeUID, a.uid.String())
-	if r.Code != 0 {
-		attributes.PutInt(attributeCode, int64(r.Code))
+	put(attributeMessageID, e.ID)
+	put(attributeAddress, e.Recipient)
+	put(attributeDomain, e.Domain)
+	put(attributeState, e.State)
+	put(attributeExtended, e.Extended.String())
+	put(attributeMode, modeOf(e).String())
+	put(attributeClass, e.Class)
+	put(attributeReason, e.Cause)
+	put(attributeType, e.Type)
+	put(attributeAction, e.Action)
+	put(attributeAccount, e.Account)
+	put(attributeUID, e.Identity.String())
+	if e.Code != 0 {
+		attributes.PutInt(attributeCode, int64(e.Code))
 	}
-	putSlice(attributes, attributeTags, r.Tags)
-	for _, v := range r.Others {
+	putSlice(attributes, attributeTags, e.Tags)
+	for _, v := range e.Variables {
 		name := variablePrefix + v.Name
 		if v.Name == reservedVariable {
 			name = unverifiedPrefix + v.Name

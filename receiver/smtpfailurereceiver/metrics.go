@@ -154,7 +154,7 @@ func (l *labels) put(attributes pcommon.Map) {
 
 // modeOf returns which of the modes a failure is of.
 func modeOf(r *webhook.Event) mode {
-	if r.Asynchronous() {
+	if r.Asynchronous {
 		return asynchronous
 	}
 	return synchronous
@@ -162,20 +162,20 @@ func modeOf(r *webhook.Event) mode {
 
 // classOf returns which of the classes a failure is of.
 func classOf(r *webhook.Event) class {
-	return class(slices.Index(classes[:], r.Class()))
+	return class(slices.Index(classes[:], r.Class))
 }
 
-// labelsOf returns the attributes of a report without a tag. The account is empty when it was not verified.
-func labelsOf(r *webhook.Event, account string) labels {
+// labelsOf returns the attributes of an event without a tag.
+func labelsOf(r *webhook.Event) labels {
 	return labels{
 		Code:     uint16(r.Code),
 		Extended: r.Extended,
 		State:    label(r.State),
 		Mode:     modeOf(r),
 		Class:    classOf(r),
-		Reason:   r.Reason(),
-		Domain:   label(r.RecipientDomain()),
-		Account:  label(account),
+		Reason:   r.Cause,
+		Domain:   label(r.Domain),
+		Account:  label(r.Account),
 	}
 }
 
@@ -326,9 +326,9 @@ type reportCounts struct {
 var spareCounts = sync.Pool{New: func() any { return new(reportCounts) }}
 
 // counts returns what a report counts. It is to be freed when it is counted, and not used any more then.
-func (c *counters) counts(r *webhook.Event, account string) *reportCounts {
+func (c *counters) counts(r *webhook.Event) *reportCounts {
 	n := spareCounts.Get().(*reportCounts)
-	all := labelsOf(r, account)
+	all := labelsOf(r)
 	counts, keys := n.counts[:0], n.keys[:0]
 	for i := range c.metrics {
 		metric := &c.metrics[i]

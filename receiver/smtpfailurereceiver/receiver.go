@@ -198,6 +198,9 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	if len(r.privacy.Key) == 0 {
 		r.privacy.Key = r.ledger.Secret()
 	}
+	if r.privacy.Mode != privacy.ModeFull {
+		r.decoder.Key = r.privacy.Key
+	}
 	if r.config.Signature.HasValue() {
 		r.verifier = r.newVerifier(r.config.Signature.Get())
 	}

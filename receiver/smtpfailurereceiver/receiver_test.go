@@ -36,6 +36,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -170,9 +171,9 @@ func TestCountersGoOutEveryInterval(t *testing.T) {
 		r.counters = newCounters(r.config, r.now())
 		r.ledger, err = r.openLedger(t.Context(), componenttest.NewNopHost())
 		require.NoError(t, err)
-		report, err := r.decoder.Form("id=1")
+		report, err := r.decoder.Form(webhook.Call{Body: "id=1", Arrived: r.now()})
 		require.NoError(t, err)
-		_, err = r.accept(t.Context(), &arrival{report: report, uid: report.Identity(""), at: r.now(), measured: t.Context()})
+		_, err = r.accept(t.Context(), report, t.Context())
 		require.NoError(t, err)
 
 		r.startFlushing()
@@ -196,9 +197,9 @@ func TestShutdownWaitsForAFlushUntilItsDeadline(t *testing.T) {
 		r.counters = newCounters(r.config, r.now())
 		r.ledger, err = r.openLedger(t.Context(), componenttest.NewNopHost())
 		require.NoError(t, err)
-		report, err := r.decoder.Form("id=1")
+		report, err := r.decoder.Form(webhook.Call{Body: "id=1", Arrived: r.now()})
 		require.NoError(t, err)
-		_, err = r.accept(t.Context(), &arrival{report: report, uid: report.Identity(""), at: r.now(), measured: t.Context()})
+		_, err = r.accept(t.Context(), report, t.Context())
 		require.NoError(t, err)
 		r.startFlushing()
 		time.Sleep(11 * time.Second) // of the bubble's clock: a flush hangs
