@@ -1,5 +1,5 @@
 // Package smtpstatus says what a failed delivery's SMTP status means: how lasting the failure is (Class) and why it
-// happened (Reason), from the enhanced mail system status code of RFC 3463, the reply code of RFC 5321 and the state
+// happened (Reason, Cause), from the enhanced mail system status code of RFC 3463, the reply code of RFC 5321 and the state
 // of the SMTP conversation, in that order of trust.
 //
 // It is tables and the rules to read them: no I/O, no state, nothing to configure, safe for concurrent use. What

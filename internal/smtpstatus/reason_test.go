@@ -166,7 +166,7 @@ func TestNoCodeOrStateMeansBadAddress(t *testing.T) {
 
 func TestReasons(t *testing.T) {
 	want := map[string]bool{Other: true}
-	for _, r := range registeredReasons {
+	for _, r := range wantReasons {
 		want[r] = true
 	}
 	for _, r := range wantCodes {

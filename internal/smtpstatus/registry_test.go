@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// registeredReasons is the whole registry as users see it: these strings are in their dashboards and alerts, so a
+// wantReasons is the whole registry as users see it: these strings are in their dashboards and alerts, so a
 // change here is a breaking change.
-var registeredReasons = map[string]string{
+var wantReasons = map[string]string{
 	"0.0": "other_undefined_status",
 
 	"1.0":  "other_address_status",
@@ -108,7 +108,7 @@ func snakeCase(meaning string) string {
 
 func TestRegistry(t *testing.T) {
 	for _, class := range []string{"2", "4", "5"} {
-		for key, want := range registeredReasons {
+		for key, want := range wantReasons {
 			e, ok := ParseEnhanced(class + "." + key)
 			if !ok {
 				t.Fatalf("%s.%s is refused", class, key)
@@ -125,12 +125,12 @@ func TestRegistry(t *testing.T) {
 	}
 }
 
-// What is not in registeredReasons is not registered: no row that the test has not seen, and no reading past a table.
+// What is not in wantReasons is not registered: no row that the test has not seen, and no reading past a table.
 func TestRegistryIsNoMore(t *testing.T) {
 	for subject := range uint16(1000) {
 		for detail := range uint16(1000) {
 			e := Enhanced{5, subject, detail}
-			_, want := registeredReasons[e.String()[len("5."):]]
+			_, want := wantReasons[e.String()[len("5."):]]
 			if meaning, ok := e.Meaning(); ok != want || (meaning == "") == ok {
 				t.Fatalf("%s.Meaning() = %q, %v, want %v", e, meaning, ok, want)
 			}

@@ -1,0 +1,157 @@
+package smtpstatus
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// The closed list of what Cause returns: whose problem a failed delivery is, and so what to do
+// about it.
+const (
+	recipientUnknown     = "recipient_unknown"
+	domainNotFound       = "domain_not_found"
+	recipientInactive    = "recipient_inactive"
+	mailboxFull          = "mailbox_full"
+	recipientRestricted  = "recipient_restricted"
+	reputationBlock      = "reputation_block"
+	spamContent          = "spam_content"
+	virus                = "virus"
+	contentRejected      = "content_rejected"
+	messageTooLarge      = "message_too_large"
+	authenticationFailed = "authentication_failed"
+	senderRejected       = "sender_rejected"
+	reverseDNS           = "reverse_dns"
+	policy               = "policy"
+	rateLimited          = "rate_limited"
+	greylisted           = "greylisted"
+	relayDenied          = "relay_denied"
+	tlsRequired          = "tls_required"
+	protocolError        = "protocol_error"
+	connectionFailed     = "connection_failed"
+	serverError          = "server_error"
+	mailLoop             = "mail_loop"
+	expired              = "expired"
+	suppressed           = "suppressed"
+
+	// Other is the cause of a failure that tells none, the value that OpenTelemetry reserves in
+	// error.type for what is outside the list.
+	Other = "_OTHER"
+)
+
+var causeNames = []string{
+	recipientUnknown, domainNotFound, recipientInactive, mailboxFull, recipientRestricted, reputationBlock, spamContent,
+	virus, contentRejected, messageTooLarge, authenticationFailed, senderRejected, reverseDNS, policy, rateLimited,
+	greylisted, relayDenied, tlsRequired, protocolError, connectionFailed, serverError, mailLoop, expired, suppressed,
+	Other,
+}
+
+// CauseNames returns every value that Cause can return, Other last. The slice is the caller's.
+func CauseNames() []string { return slices.Clone(causeNames) }
+
+// DecidedBy names what a cause was decided by.
+type DecidedBy string
+
+// The values of DecidedBy.
+const (
+	ByPhrase DecidedBy = "phrase"
+	ByStatus DecidedBy = "status"
+	ByCode   DecidedBy = "code"
+	ByState  DecidedBy = "state"
+	ByNone   DecidedBy = "none"
+)
+
+// Phrase is a part of descriptions that tells their cause.
+type Phrase struct{ Text, Cause string }
+
+// Causes tells why deliveries failed. It is safe for concurrent use.
+type Causes struct {
+	own     *phrases // nil without phrases of the user's
+	builtIn *phrases
+}
+
+//go:embed causes.txt
+var causesFile string
+
+var builtIn = sync.OnceValue(func() *phrases {
+	rules, err := parseRules(causesFile)
+	if err != nil {
+		panic(err) // the file is part of the program
+	}
+	return compile(rules)
+})
+
+// NewCauses returns Causes that try the phrases of own before the built-in ones. Each must have a
+// text that holds more than numbers and small words, and a cause of the closed list.
+func NewCauses(own []Phrase) (*Causes, error) {
+	c := &Causes{builtIn: builtIn()}
+	if len(own) == 0 {
+		return c, nil
+	}
+	rules := make([]rule, len(own))
+	for i, p := range own {
+		text := string(fold(make([]byte, 0, 2*len(p.Text)+1), p.Text))
+		if text == "" {
+			return nil, fmt.Errorf("phrase %d: %w", i, ErrEmptyPhrase)
+		}
+		if !slices.Contains(causeNames, p.Cause) {
+			return nil, fmt.Errorf("phrase %d: %w", i, ErrUnknownCause)
+		}
+		// A part of the description may end within a word.
+		rules[i] = rule{cause: p.Cause, phrase: strings.TrimSuffix(text, " ")}
+	}
+	c.own = compile(rules)
+	return c, nil
+}
+
+// The errors of NewCauses.
+var (
+	ErrEmptyPhrase  = errors.New("must contain more than numbers, addresses and words such as \"the\"")
+	ErrUnknownCause = errors.New("must be one of " + strings.Join(causeNames, ", "))
+)
+
+// Cause returns why a delivery failed, as a value for the OpenTelemetry attribute error.type, and
+// what it was decided by. Pass "", the zero Enhanced, 0 and "" for what is absent. The first that
+// applies decides:
+//
+//  1. a phrase of the user's, then a telling phrase of causes.txt;
+//  2. an enhanced status that means one cause;
+//  3. a weaker phrase;
+//  4. an enhanced status that leaves much open;
+//  5. the reply code;
+//  6. the state of the SMTP conversation.
+//
+// Of several phrases the longest decides. No more than the first 1,024 bytes of the description are
+// looked at.
+func (c *Causes) Cause(description string, e Enhanced, code int, state string) (string, DecidedBy) {
+	var buf [len(" x.65535.65535 ") + maxText + 4]byte
+	text := foldReport(buf[:0], description, e)
+	if c.own != nil {
+		if best := c.own.best(text); best != nil {
+			return best.cause, ByPhrase
+		}
+	}
+	best := c.builtIn.best(text)
+	if best != nil && !best.weak {
+		return best.cause, ByPhrase
+	}
+	ofStatus, specific := e.cause()
+	switch {
+	case specific:
+		return ofStatus, ByStatus
+	case best != nil:
+		return best.cause, ByPhrase
+	case ofStatus != "":
+		return ofStatus, ByStatus
+	}
+	if cause := codeCause(code); cause != "" {
+		return cause, ByCode
+	}
+	if cause := stateCause(state); cause != "" {
+		return cause, ByState
+	}
+	return Other, ByNone
+}
