@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	defaultURL = "http://localhost:13133/"
+	defaultURL = "http://127.0.0.1:13133/"
 	timeout    = 4 * time.Second // a second less than Docker waits
 )
 

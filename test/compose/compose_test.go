@@ -68,6 +68,9 @@ func TestComposeFile(t *testing.T) {
 					t.Errorf("%s can be written from inside", volume.Target)
 				}
 			}
+			if check := service.HealthCheck; check != nil && strings.Contains(strings.Join(check.Test, " "), "localhost") {
+				t.Error("localhost may be an address on which nobody listens: 127.0.0.1 is one")
+			}
 			for dependency, how := range service.DependsOn {
 				if how.Condition == types.ServiceConditionHealthy && project.Services[dependency].HealthCheck == nil {
 					t.Errorf("it waits for %s to be healthy, which never says that it is", dependency)

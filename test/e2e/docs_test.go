@@ -121,6 +121,8 @@ func TestDocumentation(t *testing.T) {
 			case "promql":
 				requireBinary(t, promtoolBinary)
 				succeed(t, promtoolBinary, "promql", "format", "--experimental", b.text)
+			case "nginx":
+				// TestNginx runs it.
 			case "", "text", "json", "mermaid":
 				// What something prints, or a picture.
 				if looksLikeACommand.MatchString(b.text) {

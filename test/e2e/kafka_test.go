@@ -2,15 +2,13 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"slices"
 	"strconv"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -284,8 +282,9 @@ func testKafkaToServers(ctx context.Context, t *testing.T, s *sink, broker strin
 	t.Logf("once more: Prometheus: %v, having refused %v points; Loki: %d records with %d uids", counted(), refused(), len(found), len(uids))
 }
 
-// TestScaleOut puts two replicas of the example behind a balancer that takes turns, and Kafka behind them. What the documentation says is
-// exact has to be, and what it says is not has to be off by just what it says.
+// TestScaleOut puts two replicas of the example behind its balancer, and Kafka behind them, and restarts one
+// of them meanwhile. What the documentation says is exact has to be, and what it says is not has to be off by
+// just what it says.
 func TestScaleOut(t *testing.T) {
 	const n, connections, seed = 1000, 8, 7
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -294,27 +293,63 @@ func TestScaleOut(t *testing.T) {
 	broker, s := startBroker(t), startSink(t)
 
 	var replicas []*deployment
+	balancer := fixedAddress(t)
+	environment := []string{"LISTEN=" + balancer}
 	for i := range 2 {
 		health := fixedAddress(t)
 		replica := newProducer(t, s, broker, "scale-out",
 			"REPLICA=replica-"+strconv.Itoa(i), "HEALTH_ENDPOINT="+health, "RECIPIENT_MODE=domain", "RECIPIENT_KEY=the same on both replicas")
+		replica.args = append(replica.args, "--set", "receivers::smtp_failure::ownership_files=[{name: ready.txt, content: ready}]")
 		if err := replica.start(ctx); err != nil {
 			t.Fatal(err)
 		}
 		checkHealth(t, health)
 		replicas = append(replicas, replica)
+		environment = append(environment,
+			fmt.Sprintf("REPLICA_%d=%s", i, addressOf(t, replica.failuresURL)), fmt.Sprintf("HEALTH_%d=%s", i, port(t, health)))
 	}
+	startServer(t, "HAProxy", balancer, "/ready.txt", environment, packaged(t, "haproxy"), "-db", "-f", root+"/examples/scale-out/haproxy.cfg")
 	consumer := newSinkConsumer(t, s, broker)
 	if err := consumer.start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	balancer := startBalancer(t, replicas)
 
-	// Every report once: the sum over the replicas is exact.
+	// A repeat goes to the replica that knows the report, over whichever connection it comes.
 	reports := newReports(random, "scale-out-", n)
 	ids, want := idsOf(reports), wanted(reports)
-	if err := newSender(balancer, connections, seed).send(ctx, reports); err != nil {
+	repeated := reports[:50]
+	through := func() *sender { return newSender("http://"+balancer+"/failures", connections, seed) }
+	for _, list := range [][]*failure{reports[:n/2], repeated} {
+		if err := through().send(ctx, list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var known float64
+	for _, replica := range replicas {
+		known += sum(scrape(t, replica.telemetryURL), "otelcol_smtp_failure_duplicates")
+	}
+	if known != float64(len(repeated)) {
+		t.Errorf("%v of %d repeats were known for what they are", known, len(repeated))
+	}
+
+	// A replica that is restarted costs what was on its way to it, at most, and the sum over the replicas stays exact.
+	post, sent := through(), make(chan error, 1)
+	go func() { sent <- post.send(ctx, reports[n/2:]) }()
+	if err := replicas[0].wait(ctx, "some were sent", func() bool { return post.acknowledged.Load() > n/8 }); err != nil {
 		t.Fatal(err)
+	}
+	if err := replicas[0].terminate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := replicas[0].start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("while a replica was restarted: %v", post.answers)
+	if failed := post.requests - n/2; failed > connections {
+		t.Errorf("%d calls failed while a replica was restarted", failed)
 	}
 	s.arrive(ctx, t, consumer, ids, want)
 	if got := s.instances(); !slices.Equal(got, []string{"replica-0", "replica-1"}) {
@@ -324,8 +359,7 @@ func TestScaleOut(t *testing.T) {
 		t.Errorf("%d records, want %d", s.taken(), n)
 	}
 
-	// A repeat to the same replica is known for one. To both of them, each report is known to one and new to the other.
-	repeated := reports[:50]
+	// Sent to both of them, each report is known to one and new to the other.
 	for _, replica := range replicas {
 		if err := newSender(replica.failuresURL, 1, seed).send(ctx, repeated); err != nil {
 			t.Fatal(err)
@@ -361,20 +395,4 @@ func checkHealth(t *testing.T, address string) {
 	if response.StatusCode != http.StatusOK {
 		t.Errorf("the balancer's probe gets %s", response.Status)
 	}
-}
-
-// startBalancer gives calls to the replicas in turn, and returns the URL for reports.
-func startBalancer(t *testing.T, replicas []*deployment) string {
-	t.Helper()
-	var calls atomic.Int64
-	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		target, err := url.Parse(replicas[int(calls.Add(1))%len(replicas)].failuresURL)
-		if err != nil {
-			panic(err)
-		}
-		r.Out.URL = target
-	}}
-	server := httptest.NewServer(proxy)
-	t.Cleanup(server.Close)
-	return server.URL + "/failures"
 }
