@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -348,4 +349,26 @@ func TestAFloodOfHeadersIsCutOff(t *testing.T) {
 	require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
 	assert.Equal(t, http.StatusOK, run.post(t, "id=1").status)
 	assert.Equal(t, 1, run.logs.LogRecordCount())
+}
+
+// TestServerRefusesByItself has what net/http answers before there is a request that could be counted.
+func TestServerRefusesByItself(t *testing.T) {
+	run := startRun(t, defaultConfig(), asItIs)
+	for _, test := range []struct {
+		name, version, header string
+		status                int
+	}{
+		{"no host", "HTTP/1.1", "", http.StatusBadRequest},
+		{"two hosts", "HTTP/1.1", "Host: a\r\nHost: b\r\n", http.StatusBadRequest},
+		{"a length that is none", "HTTP/1.1", "Host: a\r\nContent-Length: many\r\n", http.StatusBadRequest},
+		{"an unknown coding", "HTTP/1.1", "Host: a\r\nTransfer-Encoding: parcel\r\n", http.StatusNotImplemented},
+		{"an unknown expectation", "HTTP/1.1", "Host: a\r\nExpect: nothing\r\n", http.StatusExpectationFailed},
+		{"a version to come", "HTTP/4.0", "Host: a\r\n", http.StatusHTTPVersionNotSupported},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := exchangeRaw(t, run.receiver.listener.Addr(), []byte("POST "+defaultPath+" "+test.version+"\r\n"+test.header+"\r\n"))
+			assert.Contains(t, got, strconv.Itoa(test.status)+" ")
+		})
+	}
+	assert.NotRegexp(t, `otelcol_smtp_failure_requests\{.*\} [1-9]`, run.selfTelemetry(t))
 }
