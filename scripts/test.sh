@@ -19,9 +19,6 @@ fi
 # A package counts as covered whoever runs it: much of internal/ is best tested through the receiver.
 go test $race -covermode=atomic -coverpkg=./... -coverprofile="$profile" ./...
 
-# Trying every byte in the place of every other takes too long with the race detector, which tries some.
-[ -z "$race" ] || go test -run '^TestVectorsChanged$' ./internal/signature
-
 # Both the race detector and the counting of coverage change what is allocated.
 go test -count=1 -run '^TestAllocations$' ./receiver/smtpfailurereceiver
 

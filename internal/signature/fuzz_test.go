@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/textproto"
 	"runtime"
 	"slices"
 	"strings"
@@ -44,9 +43,8 @@ func FuzzSignatureHeader(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, header string) {
 		var p parameters
-		var headers []string
 		var err error
-		if n := allocated(func() { p, headers, err = parseSignature([]string{header}, nil) }); n > allocationBound(len(header)) {
+		if n := allocated(func() { p, err = parseSignature([]string{header}) }); n > allocationBound(len(header)) {
 			t.Errorf("%d bytes allocated for %d", n, len(header))
 		}
 		if err != nil {
@@ -55,29 +53,22 @@ func FuzzSignatureHeader(f *testing.F) {
 			}
 			return
 		}
-		if !isKeyName(p.keyID) || len(p.signature) < minSignature || len(p.signature) > maxSignature || len(headers) > maxCovered {
+		if !isKeyName(p.keyID) || len(p.signature) < minSignature || len(p.signature) > maxSignature || len(p.covered) > maxCovered {
 			t.Errorf("%q: %+v", header, p)
 		}
-		for i, name := range headers {
-			headers[i] = strings.ToLower(name)
-			if key := string(appendCanonical(nil, []byte(headers[i]))); headers[i] != requestTarget && key != textproto.CanonicalMIMEHeaderKey(name) {
-				t.Errorf("%q is looked for as %q", name, key)
-			}
-		}
 		for _, name := range required {
-			if !slices.Contains(headers, name) {
+			if !slices.Contains(p.covered, name) {
 				t.Errorf("%q does not cover %s", header, name)
 			}
 		}
-		sorted := slices.Sorted(slices.Values(headers))
-		if len(slices.Compact(sorted)) != len(headers) {
+		if len(slices.Compact(slices.Sorted(slices.Values(p.covered)))) != len(p.covered) {
 			t.Errorf("%q covers something twice", header)
 		}
 		// Written anew, it says the same.
-		again, headersAgain, err := parseSignature([]string{`signature="` + strictBase64.EncodeToString(p.signature) + `" headers="` + strings.Join(headers, " ") + `" keyid="` + p.keyID + `" algorithm="rsa-sha256"`}, nil)
+		again, err := parseSignature([]string{`signature="` + strictBase64.EncodeToString(p.signature) +
+			`" headers="` + strings.Join(p.covered, " ") + `" keyid="` + p.keyID + `" algorithm="rsa-sha256"`})
 		require.NoError(t, err)
 		assert.Equal(t, p, again)
-		assert.Equal(t, headers, headersAgain)
 	})
 }
 
@@ -91,23 +82,23 @@ func FuzzKeyRecord(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, record string) {
 		var outcome string
-		var keySet keySet
-		if n := allocated(func() { keySet.keys, outcome = readKeys([]string{record, "hello"}) }); n > allocationBound(len(record)) {
+		var s nameState
+		if n := allocated(func() { s.keys, outcome = readKeys([]string{record, "hello"}) }); n > allocationBound(len(record)) {
 			t.Errorf("%d bytes allocated for %d", n, len(record))
 		}
 		switch outcome {
 		case LookupFound:
-			require.Len(t, keySet.keys, 1)
-			bits := keySet.keys[0].N.BitLen()
+			require.Len(t, s.keys, 1)
+			bits := s.keys[0].N.BitLen()
 			if bits < minKeyBits || bits > maxKeyBits {
 				t.Errorf("%q: %d bits", record, bits)
 			}
 			if !strings.Contains(record, "p") {
 				t.Errorf("%q has no p", record)
 			}
-			keySet.verifies(make([]byte, 32), make([]byte, keySet.keys[0].Size()))
+			s.verifies(make([]byte, 32), make([]byte, s.keys[0].Size()))
 		case LookupRevoked, LookupUnusable:
-			require.Empty(t, keySet.keys)
+			require.Empty(t, s.keys)
 		default:
 			t.Errorf("%q: %s", record, outcome)
 		}
@@ -119,9 +110,9 @@ func FuzzDigest(f *testing.F) {
 		f.Add(tc.header, "x")
 	}
 	f.Fuzz(func(t *testing.T, header, body string) {
-		var d digest
+		var digests []digest
 		var err error
-		if n := allocated(func() { d, err = parseDigest(header) }); n > allocationBound(len(header)) {
+		if n := allocated(func() { digests, err = parseDigest(header) }); n > allocationBound(len(header)) {
 			t.Errorf("%d bytes allocated for %d", n, len(header))
 		}
 		if err != nil {
@@ -130,17 +121,12 @@ func FuzzDigest(f *testing.F) {
 			}
 			return
 		}
-		if d.matches([]byte(body)) {
-			// Then the digests stand in the header, letter by letter.
-			if d.has256 && !strings.Contains(header, sha256Of(body)) || d.has512 && !strings.Contains(header, sha512Of(body)) {
-				t.Errorf("%q is not the digest of %q", header, body)
-			}
-			if !d.has256 && !d.has512 {
-				t.Errorf("%q says nothing", header)
-			}
-			return
+		require.NotEmpty(t, digests)
+		// Where they match, the digests stand in the header, letter by letter.
+		if matches(digests, body) && !strings.Contains(header, sha256Of(body)) && !strings.Contains(header, sha512Of(body)) {
+			t.Errorf("%q is not the digest of %q", header, body)
 		}
-		if header == "SHA-256="+sha256Of(body) {
+		if !matches(digests, body) && header == "SHA-256="+sha256Of(body) {
 			t.Errorf("%q is the digest of %q", header, body)
 		}
 	})
@@ -169,7 +155,8 @@ func FuzzRequest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if n := allocated(func() { err = check(t.Context(), v, r, string(body)) }); n > allocationBound(len(raw)) {
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if n := allocated(func() { err = check(v, r) }); n > allocationBound(len(raw)) {
 			t.Errorf("%d bytes allocated for %d", n, len(raw))
 		}
 		if err != nil {
@@ -202,7 +189,7 @@ func TestAllocationIsBounded(t *testing.T) {
 		"one string": `headers="` + strings.Repeat("a ", size/2) + `"`,
 		"not closed": `headers="` + strings.Repeat(`\"`, size/2),
 	} {
-		n := allocated(func() { _, _, _ = parseSignature([]string{header}, nil) })
+		n := allocated(func() { _, _ = parseSignature([]string{header}) })
 		assert.Less(t, n, uint64(64<<10), name)
 		n = allocated(func() { _, _ = parseDigest(header) })
 		assert.Less(t, n, uint64(64<<10), name)

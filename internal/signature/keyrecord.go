@@ -29,25 +29,8 @@ var (
 	errNoKey   = errors.New("not an RSA key that may be used")
 )
 
-// keyDomain is where the sender's keys are.
-const keyDomain = "._domainkey.copernica.com"
-
-// isKeyName says that a keyId, in lower case, is <label>._domainkey.copernica.com with one label of letters, digits and hyphens
-// (RFC 1123, section 2.1; RFC 1035, section 2.3.4).
-func isKeyName(keyID string) bool {
-	label, ok := strings.CutSuffix(keyID, keyDomain)
-	if !ok || label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-		return false
-	}
-	for i := range len(label) {
-		if !isLetterOrDigit(label[i]) && label[i] != '-' {
-			return false
-		}
-	}
-	return true
-}
-
-// readKeys reads the TXT records of a name. RFC 6376, section 3.6.2.2, lets a verifier choose among several: each that is a key is one.
+// readKeys reads the TXT records of a name. RFC 6376, section 3.6.2.2, lets a verifier choose among several: each that
+// is a key is one.
 func readKeys(records []string) ([]*rsa.PublicKey, string) {
 	outcome := LookupAbsent
 	var keys []*rsa.PublicKey
@@ -67,8 +50,8 @@ func readKeys(records []string) ([]*rsa.PublicKey, string) {
 	return keys, outcome
 }
 
-// parseKeyRecord reads a DKIM key record (RFC 6376, section 3.6.1). The tags g, n and t are of no concern here: t=y, testing, is about
-// what a mail that fails is worth, and t=s about mail addresses.
+// parseKeyRecord reads a DKIM key record (RFC 6376, section 3.6.1). The tags g, n and t are of no concern here: t=y,
+// testing, is about what a mail that fails is worth, and t=s about mail addresses.
 func parseKeyRecord(record string) (*rsa.PublicKey, error) {
 	tags, ok := parseTags(record)
 	if !ok {
@@ -78,7 +61,8 @@ func parseKeyRecord(record string) (*rsa.PublicKey, error) {
 	for i, tag := range tags {
 		switch tag.name {
 		case "v":
-			// "This tag MUST be the first tag in the record", "Records beginning with a "v=" tag with any other value MUST be discarded".
+			// "This tag MUST be the first tag in the record", "Records beginning with a "v=" tag with any other value
+			// MUST be discarded".
 			if i > 0 || tag.value != "DKIM1" {
 				return nil, errNoKey
 			}
@@ -92,8 +76,8 @@ func parseKeyRecord(record string) (*rsa.PublicKey, error) {
 				return nil, errNoKey
 			}
 		case "s":
-			// "service types to which this record applies". There is none for a call by HTTP, and the sender has its keys made like those
-			// for mail, so a key that is for mail is taken. One that is only for something else is not.
+			// "service types to which this record applies". There is none for a call by HTTP, and the sender has its
+			// keys made like those for mail, so a key that is for mail is taken.
 			if !lists(tag.value, "*") && !lists(tag.value, "email") {
 				return nil, errNoKey
 			}
@@ -116,8 +100,8 @@ func parseKeyRecord(record string) (*rsa.PublicKey, error) {
 	return parseKey(der)
 }
 
-// parseKey reads the key itself. RFC 6376 says RSAPublicKey, its examples have SubjectPublicKeyInfo (RFC Errata 3017), and so verifiers
-// take both.
+// parseKey reads the key itself. RFC 6376 says RSAPublicKey, its examples have SubjectPublicKeyInfo (RFC Errata 3017),
+// and so verifiers take both.
 func parseKey(der []byte) (*rsa.PublicKey, error) {
 	var key *rsa.PublicKey
 	if parsed, err := x509.ParsePKIXPublicKey(der); err == nil {
@@ -129,7 +113,8 @@ func parseKey(der []byte) (*rsa.PublicKey, error) {
 		return nil, errNoKey
 	}
 	bits := key.N.BitLen()
-	// A modulus or an exponent that is even belongs to no pair of keys. Go verifies with no exponent of more than 31 bits.
+	// A modulus or an exponent that is even belongs to no pair of keys. Go verifies with no exponent of more than 31
+	// bits.
 	if bits < minKeyBits || bits > maxKeyBits || key.N.Bit(0) == 0 || key.E < 3 || key.E > 1<<31-1 || key.E%2 == 0 {
 		return nil, errNoKey
 	}
@@ -138,8 +123,8 @@ func parseKey(der []byte) (*rsa.PublicKey, error) {
 
 type tag struct{ name, value string }
 
-// parseTags reads a tag list (RFC 6376, section 3.2). "Tags with duplicate names MUST NOT occur within a single tag-list; if a tag name
-// does occur more than once, the entire tag-list is invalid."
+// parseTags reads a tag list (RFC 6376, section 3.2). "Tags with duplicate names MUST NOT occur within a single
+// tag-list; if a tag name does occur more than once, the entire tag-list is invalid."
 func parseTags(list string) ([]tag, bool) {
 	if len(list) > maxRecord {
 		return nil, false
@@ -149,7 +134,8 @@ func parseTags(list string) ([]tag, bool) {
 	for spec := range strings.SplitSeq(strings.TrimSuffix(list, ";"), ";") {
 		name, value, ok := strings.Cut(spec, "=")
 		name = strings.TrimFunc(name, isFoldingSpace)
-		if !ok || name == "" || len(tags) == maxTags || slices.ContainsFunc(tags, func(t tag) bool { return t.name == name }) {
+		twice := slices.ContainsFunc(tags, func(t tag) bool { return t.name == name })
+		if !ok || name == "" || twice || len(tags) == maxTags {
 			return nil, false
 		}
 		tags = append(tags, tag{name, strings.TrimFunc(value, isFoldingSpace)})
@@ -157,7 +143,7 @@ func parseTags(list string) ([]tag, bool) {
 	return tags, true
 }
 
-// lists says that a value names one of several things, separated by colons.
+// lists reports whether a value names one of several things, separated by colons.
 func lists(value, name string) bool {
 	for one := range strings.SplitSeq(value, ":") {
 		if lower(strings.TrimFunc(one, isFoldingSpace)) == name {
@@ -167,7 +153,7 @@ func lists(value, name string) bool {
 	return false
 }
 
-// isFoldingSpace says that r is part of FWS (RFC 6376, section 2.8).
+// isFoldingSpace reports whether r is part of FWS (RFC 6376, section 2.8).
 func isFoldingSpace(r rune) bool {
 	return r == ' ' || r == '\t' || r == '\r' || r == '\n'
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
+	"fmt"
 	"math/big"
 	"slices"
 	"strings"
@@ -141,7 +142,7 @@ func TestKeysThatAreLetIn(t *testing.T) {
 			}
 			require.NoError(t, err, tc.name)
 			// What is let in must not make verifying panic.
-			assert.False(t, (&keySet{[]*rsa.PublicKey{key}}).verifies(make([]byte, 32), make([]byte, key.Size())), tc.name)
+			assert.False(t, (&nameState{keys: []*rsa.PublicKey{key}}).verifies(make([]byte, 32), make([]byte, key.Size())), tc.name)
 		}
 	}
 }
@@ -188,4 +189,20 @@ func TestKeyNames(t *testing.T) {
 	assert.False(t, isKeyName("a"+keyDomain+"."))
 	assert.False(t, isKeyName(keyDomain))
 	assert.False(t, isKeyName("\u00e9"+keyDomain))
+}
+
+func TestBoundsOfAKeyRecord(t *testing.T) {
+	_, ok := parseTags("a=" + strings.Repeat("x", maxRecord-2))
+	assert.True(t, ok)
+	_, ok = parseTags("a=" + strings.Repeat("x", maxRecord-1))
+	assert.False(t, ok)
+	list := ""
+	for i := range maxTags {
+		list += fmt.Sprintf("t%d=1;", i)
+	}
+	tags, ok := parseTags(list)
+	assert.True(t, ok)
+	assert.Len(t, tags, maxTags)
+	_, ok = parseTags(list + "u=1")
+	assert.False(t, ok)
 }

@@ -9,255 +9,250 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
 )
 
 // How long and how much is remembered of keys.
 const (
-	maxHeld = 16 // names with a key, or that had one
+	maxKnown   = 16  // names of keys that verified a call
+	maxUnknown = 256 // other names, most of which have no key
 
 	freshFor  = 10 * time.Minute // how long a key is used without asking again
 	renewFrom = 8 * time.Minute  // from when on it is asked for again in the background
-	lastGood  = 24 * time.Hour   // how long a key serves while it cannot be looked up, and how long a name is known to have had a good one
+	lastGood  = 24 * time.Hour   // how long a key serves, or a name is known to have had one, while there is no answer
 
 	retryEvery   = 30 * time.Second // how often a key that serves is asked for while that fails
-	recheckEvery = 10 * time.Second // how often a signature that does not match has its key asked for
+	recheckEvery = time.Second      // how often a key is asked for because signatures do not match
 	absentFor    = 15 * time.Second // how long a name without a key is not asked for
 	failedFor    = 2 * time.Second  // how long a name is not asked for after that failed
 )
 
-// keySet are the keys of a name at one time. It does not change; another set is another pointer.
-type keySet struct {
-	keys []*rsa.PublicKey
+// Lookups of unknown names, which anyone can make up: how many there may be in a second and at once, and how long one
+// waits for its turn.
+const (
+	unknownEverySecond = 200
+	unknownAtOnce      = 64
+	unknownTimeout     = 5 * time.Second
+)
+
+// nameState is what the last lookup of a name came to. The zero value is that of a name that was not looked up yet.
+type nameState struct {
+	keys       []*rsa.PublicKey
+	err        error         // why there are none: a Refusal, or wraps ErrKeyUnavailable
+	asked      time.Time     // when the lookup began
+	found      time.Time     // when the lookup that found the keys began
+	validFor   time.Duration // since asked
+	renewAfter time.Duration // since asked
+	verified   time.Time     // when a call was last verified; zero: never
 }
 
-func (s *keySet) verifies(sum, signature []byte) bool {
+func (s *nameState) valid(now time.Time) bool {
+	return within(now, s.asked, s.validFor)
+}
+
+func (s *nameState) verifies(sum, signature []byte) bool {
 	return slices.ContainsFunc(s.keys, func(key *rsa.PublicKey) bool {
 		return rsa.VerifyPKCS1v15(key, crypto.SHA256, sum, signature) == nil
 	})
 }
 
-func (s *keySet) equal(keys []*rsa.PublicKey) bool {
-	return slices.EqualFunc(s.keys, keys, func(a, b *rsa.PublicKey) bool { return a.Equal(b) })
-}
-
-// held is a name that has a key, or that lately had one that verified a call.
-type held struct {
-	set      *keySet   // nil: it has no key any more
-	found    time.Time // when the set was last looked up
-	asked    time.Time // when the last lookup ended
-	failed   bool      // that it failed
-	verified time.Time // when a call was last verified; zero: never
-	// rechecked is when a signature that did not match last had the set looked up.
-	rechecked time.Time
-	used      uint64 // greater than that of all that were used before
-}
-
-// serves says that the set may be used without waiting for a lookup: it is fresh, or to look it up has failed lately.
-func (h *held) serves(now time.Time) bool {
-	if h.set == nil {
-		return false
-	}
-	return within(now, h.found, freshFor) || h.failed && within(now, h.asked, freshFor) && within(now, h.found, lastGood)
-}
-
-// due says that the set should be looked up in the background.
-func (h *held) due(now time.Time) bool {
-	return !within(now, h.found, renewFrom) && (!h.failed || !within(now, h.asked, retryEvery))
-}
-
-// pause is how long the last lookup stands for the next.
-func (h *held) pause() time.Duration {
-	if h.failed {
-		return failedFor
-	}
-	return absentFor
-}
-
-// trusted says that a call was verified with a key of this name.
-func (h *held) trusted() bool {
-	return !h.verified.IsZero()
-}
-
-// within says that now is less than d after since. A clock that was set back ends it too.
+// within reports whether now is less than d after since. A clock that was set back ends it too.
 func within(now, since time.Time, d time.Duration) bool {
 	elapsed := now.Sub(since)
 	return 0 <= elapsed && elapsed < d
 }
 
-// keyCache holds the keys of a few names and looks them up.
+// keyCache caches the keys of a few names and looks them up.
 //
-// Who can only make up names gets nothing out of it: names without a key are remembered apart and shortly, never in the place of one
-// with a key; a name that has verified a call never gives way to one that has not; and lookups of names that are not held are limited.
+// Who can only make up names gets nothing out of it: a name that has verified a call is known, never makes room for one
+// that has not, and is looked up without waiting for those.
 type keyCache struct {
-	resolver Resolver
-	now      func() time.Time
-	observe  func(string)
-	timeout  time.Duration
+	ask         func(name string) ([]*rsa.PublicKey, string)
+	now         func() time.Time
+	observe     func(string)
+	onKnownKeys func([]string)
 
-	ctx    context.Context
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	closing  chan struct{}
+	cancel   context.CancelFunc
+	lookups  sync.WaitGroup
+	flights  singleflight.Group
+	limiter  *rate.Limiter
+	unknowns chan struct{} // lookups of unknown names that are under way
+
+	telling sync.Mutex // held while onKnownKeys is called, so that the last it is told is the latest
 
 	mu      sync.Mutex
-	held    map[string]*held
-	uses    uint64
-	missing missing
-	flights map[string]*flight
-	limit   limit
 	closed  bool
+	known   *simplelru.LRU[string, nameState]
+	unknown *simplelru.LRU[string, nameState]
 }
 
-func newKeyCache(resolver Resolver, now func() time.Time, observe func(string)) *keyCache {
+func newKeyCache(o Options) *keyCache {
+	ctx, cancel := context.WithCancel(context.Background())
 	c := &keyCache{
-		resolver: resolver, now: now, observe: observe, timeout: attemptTimeout,
-		held: make(map[string]*held), missing: make(missing), flights: make(map[string]*flight),
+		ask:         func(name string) ([]*rsa.PublicKey, string) { return lookUp(ctx, o.Resolver, name) },
+		now:         o.Now,
+		observe:     o.Observe,
+		onKnownKeys: o.OnKnownKeys,
+		closing:     make(chan struct{}),
+		cancel:      cancel,
+		limiter:     rate.NewLimiter(unknownEverySecond, unknownEverySecond),
+		unknowns:    make(chan struct{}, unknownAtOnce),
 	}
-	c.ctx, c.cancel = context.WithCancel(context.Background())
+	// They fail for sizes below 1 only.
+	c.known, _ = simplelru.NewLRU[string, nameState](maxKnown, nil)
+	c.unknown, _ = simplelru.NewLRU[string, nameState](maxUnknown, nil)
+	for _, name := range o.KnownKeys {
+		c.known.Add(name, nameState{verified: c.now()})
+	}
 	return c
 }
 
 // verify checks a signature with the keys of a name.
 func (c *keyCache) verify(ctx context.Context, name string, sum, signature []byte) error {
-	set, justAsked, err := c.get(ctx, name)
+	began := c.now()
+	s, err := c.get(ctx, name, time.Time{})
 	if err != nil {
 		return err
 	}
-	if set.verifies(sum, signature) {
-		c.confirm(name, set)
-		return nil
+	if !s.verifies(sum, signature) {
+		if !s.found.Before(began) {
+			return refuse(ReasonSignatureMismatch)
+		}
+		// The key may have been changed since it was looked up. Only a lookup that begins now can tell.
+		if s, err = c.get(ctx, name, began); err != nil {
+			return err
+		}
+		switch {
+		case s.verifies(sum, signature):
+		case s.found.Before(began):
+			return errFailed
+		default:
+			return refuse(ReasonSignatureMismatch)
+		}
 	}
-	if justAsked {
-		return refuse(ReasonSignatureMismatch)
-	}
-	// The key may have been changed since it was looked up.
-	again, err := c.recheck(ctx, name, set)
-	if err != nil {
-		return err
-	}
-	if again == nil || again == set || !again.verifies(sum, signature) {
-		return refuse(ReasonSignatureMismatch)
-	}
-	c.confirm(name, again)
+	c.confirm(name, s)
 	return nil
 }
 
-// refused returns a Refusal if it is known that the name has no key.
-func (c *keyCache) refused(name string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if m, ok := c.missing[name]; ok && m.reason != "" && within(c.now(), m.since, absentFor) {
-		return refuse(m.reason)
-	}
-	return nil
-}
+var (
+	errFailed  = fmt.Errorf("%w: %s", ErrKeyUnavailable, LookupFailed)
+	errLimited = fmt.Errorf("%w: %s", ErrKeyUnavailable, LookupLimited)
+	errClosed  = fmt.Errorf("%w: closed", ErrKeyUnavailable)
+)
 
-// get returns the keys of a name, and whether they were looked up for it.
-func (c *keyCache) get(ctx context.Context, name string) (set *keySet, justAsked bool, err error) {
+// get returns what is known of a name by a lookup that did not begin before since, and makes one if there is none.
+func (c *keyCache) get(ctx context.Context, name string, since time.Time) (nameState, error) {
 	c.mu.Lock()
-	now := c.now()
-	if h := c.held[name]; h != nil {
-		c.touch(h)
-		if h.serves(now) {
-			set := h.set
-			if h.due(now) {
-				// Nobody waits for it; what it finds is for the next call.
-				_, _ = c.start(name, now)
-			}
-			c.mu.Unlock()
-			return set, false, nil
-		}
-		if within(now, h.asked, h.pause()) {
-			c.mu.Unlock()
-			return nil, false, ErrKeyUnavailable
-		}
-	} else if err := c.missing.errorOf(name, now); err != nil {
-		c.mu.Unlock()
-		return nil, false, err
-	}
-	f, err := c.start(name, now)
+	s, _ := c.find(name)
 	c.mu.Unlock()
-	if errors.Is(err, errLimited) {
-		c.observe(LookupLimited)
+	now := c.now()
+	if s.valid(now) && !s.asked.Before(since) {
+		if s.err == nil && !within(now, s.asked, s.renewAfter) {
+			// Nobody waits for it: what it finds is for the next call.
+			c.lookUp(name)
+		}
+		return s, s.err
 	}
-	if err != nil {
-		return nil, false, err
+	for {
+		select {
+		case result := <-c.lookUp(name):
+			if result.Err != nil {
+				return nameState{}, result.Err
+			}
+			// A lookup that was under way already may have begun too early.
+			if s = result.Val.(nameState); !s.asked.Before(since) {
+				return s, s.err
+			}
+		case <-ctx.Done():
+			// The lookup goes on: others may wait for it, and the next call can use it.
+			return nameState{}, fmt.Errorf("%w: %w", ErrKeyUnavailable, ctx.Err())
+		}
 	}
-	set, err = f.wait(ctx)
-	return set, true, err
 }
 
-// recheck returns the keys of a name whose set did not match: other ones if there are, the same if not, nil if it is not known.
-func (c *keyCache) recheck(ctx context.Context, name string, set *keySet) (*keySet, error) {
-	c.mu.Lock()
-	now := c.now()
-	h := c.held[name]
-	if h == nil {
-		c.mu.Unlock()
-		return nil, nil
+// find returns the state of a name and whether it is known, and makes it the last that was used.
+func (c *keyCache) find(name string) (s nameState, known bool) {
+	if s, known = c.known.Get(name); !known {
+		s, _ = c.unknown.Get(name)
 	}
-	if other := h.set; other != set {
-		c.mu.Unlock()
-		return other, nil
-	}
-	f := c.flights[name]
-	if f == nil {
-		if within(now, h.rechecked, recheckEvery) {
+	return s, known
+}
+
+// lookUp looks a name up, or joins the lookup that is under way.
+func (c *keyCache) lookUp(name string) <-chan singleflight.Result {
+	return c.flights.DoChan(name, func() (any, error) {
+		c.mu.Lock()
+		if c.closed {
 			c.mu.Unlock()
-			return nil, nil
+			return nil, errClosed
 		}
-		h.rechecked = now
-		var err error
-		if f, err = c.start(name, now); err != nil {
-			c.mu.Unlock()
+		c.lookups.Add(1)
+		defer c.lookups.Done()
+		s, known := c.find(name)
+		c.mu.Unlock()
+
+		if err := c.wait(s.asked.Add(recheckEvery).Sub(c.now())); err != nil {
 			return nil, err
 		}
-	}
-	c.mu.Unlock()
-	return f.wait(ctx)
-}
-
-// confirm records that a call was verified with a set of the name.
-func (c *keyCache) confirm(name string, set *keySet) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := c.now()
-	h := c.held[name]
-	if h == nil {
-		if _, gone := c.missing[name]; gone {
-			// It was revoked since.
-			return
-		}
-		// There was no place for it before it had shown what it is worth.
-		h = &held{set: set, found: now, asked: now, verified: now}
-		c.admit(name, h)
-	}
-	h.verified = now
-}
-
-// touch makes h the last that was used.
-func (c *keyCache) touch(h *held) {
-	c.uses++
-	h.used = c.uses
-}
-
-// admit holds a name. If there are too many, the one that was used longest ago goes, of those that never verified a call if there are
-// any. One that did goes only for another one that did.
-func (c *keyCache) admit(name string, h *held) {
-	if len(c.held) >= maxHeld {
-		var first string
-		var victim *held
-		for other, o := range c.held {
-			if victim == nil || victim.trusted() && !o.trusted() || victim.trusted() == o.trusted() && o.used < victim.used {
-				first, victim = other, o
+		if !known {
+			done, err := c.waitForTurn()
+			if err != nil {
+				if errors.Is(err, errLimited) {
+					c.observe(LookupLimited)
+				}
+				return nil, err
 			}
+			defer done()
 		}
-		if victim.trusted() && !h.trusted() {
-			return
+		asked := c.now()
+		keys, outcome := c.ask(name)
+		select {
+		case <-c.closing:
+			// That it was ended is no failure of the lookup's.
+			return nil, errClosed
+		default:
 		}
-		delete(c.held, first)
+		c.observe(outcome)
+		return c.store(name, asked, keys, outcome), nil
+	})
+}
+
+func (c *keyCache) wait(d time.Duration) error {
+	// A clock that was set back must not make it longer.
+	timer := time.NewTimer(min(d, recheckEvery))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-c.closing:
+		return errClosed
 	}
-	c.touch(h)
-	c.held[name] = h
+}
+
+// waitForTurn waits until one more unknown name may be looked up. When it has been, done has to be called.
+func (c *keyCache) waitForTurn() (done func(), err error) {
+	timer := time.NewTimer(unknownTimeout)
+	defer timer.Stop()
+	turn := c.limiter.Reserve()
+	if turn.Delay() > unknownTimeout {
+		turn.Cancel()
+		return nil, errLimited
+	}
+	if err := c.wait(turn.Delay()); err != nil {
+		return nil, err
+	}
+	select {
+	case c.unknowns <- struct{}{}:
+		return func() { <-c.unknowns }, nil
+	case <-timer.C:
+		return nil, errLimited
+	case <-c.closing:
+		return nil, errClosed
+	}
 }
 
 // reasons are those of a Refusal, by how the lookup ended.
@@ -267,62 +262,81 @@ var reasons = map[string]string{
 	LookupUnusable: ReasonUnusableKey,
 }
 
-// land takes in what a lookup came to, and lets those go who wait for it.
-func (c *keyCache) land(name string, f *flight, keys []*rsa.PublicKey, outcome string) {
+// store remembers what a lookup came to, and returns it.
+func (c *keyCache) store(name string, asked time.Time, keys []*rsa.PublicKey, outcome string) nameState {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.flights, name)
-	if f.stranger {
-		c.limit.strangers--
-	}
-	defer close(f.done)
-
-	now := c.now()
-	h := c.held[name]
-	if h != nil {
-		h.asked = now
-		h.failed = false
-	}
-	switch outcome {
-	case LookupFound:
-		delete(c.missing, name)
-		if h == nil {
-			h = &held{asked: now}
-			c.admit(name, h)
+	old, known := c.find(name)
+	s := nameState{asked: asked, verified: old.verified}
+	switch {
+	case outcome == LookupFound:
+		s.keys, s.found, s.validFor, s.renewAfter = keys, asked, freshFor, renewFrom
+	case outcome != LookupTimeout && outcome != LookupFailed:
+		s.err, s.validFor = refuse(reasons[outcome]), absentFor
+		if outcome == LookupRevoked || !within(asked, old.verified, lastGood) {
+			known, s.verified = false, time.Time{}
+			break
 		}
-		if h.set == nil || !h.set.equal(keys) {
-			h.set = &keySet{keys}
-		}
-		h.found = now
-		f.set = h.set
-	case LookupTimeout, LookupFailed:
-		f.err = fmt.Errorf("%w: %s", ErrKeyUnavailable, outcome)
-		if h == nil {
-			c.missing.add(name, "", now)
-			return
-		}
-		h.failed = true
-		if h.serves(now) {
-			f.set, f.err = h.set, nil
-		}
+		// The sender does not take a key away that it has just used, unless by mistake or for a new one.
+		s.err = fmt.Errorf("%w: %s", ErrKeyUnavailable, outcome)
+	case old.keys != nil && within(asked, old.found, lastGood):
+		s.keys, s.found = old.keys, old.found
+		s.validFor, s.renewAfter = min(freshFor, lastGood-asked.Sub(old.found)), retryEvery
 	default:
-		reason := reasons[outcome]
-		if h != nil && h.trusted() && outcome != LookupRevoked && within(now, h.verified, lastGood) {
-			// The sender does not take a key away that it has just used, unless by mistake or for a new one.
-			h.set = nil
-			f.err = fmt.Errorf("%w: %s", ErrKeyUnavailable, outcome)
-			return
-		}
-		delete(c.held, name)
-		c.missing.add(name, reason, now)
-		f.err = refuse(reason)
+		s.err, s.validFor = fmt.Errorf("%w: %s", ErrKeyUnavailable, outcome), failedFor
+	}
+	if known {
+		c.known.Add(name, s)
+		c.mu.Unlock()
+		return s
+	}
+	c.unknown.Add(name, s)
+	forgotten := c.known.Remove(name)
+	c.mu.Unlock()
+	if forgotten {
+		c.tellKnownKeys()
+	}
+	return s
+}
+
+// confirm records that a call was verified with the keys of a name.
+func (c *keyCache) confirm(name string, s nameState) {
+	c.mu.Lock()
+	latest, known := c.find(name)
+	if errors.As(latest.err, new(*Refusal)) {
+		// It was revoked meanwhile.
+		c.mu.Unlock()
+		return
+	}
+	if latest.asked.IsZero() {
+		// It made room for others meanwhile.
+		latest = s
+	}
+	latest.verified = c.now()
+	c.known.Add(name, latest)
+	c.unknown.Remove(name)
+	c.mu.Unlock()
+	if !known {
+		c.tellKnownKeys()
 	}
 }
 
+func (c *keyCache) tellKnownKeys() {
+	c.telling.Lock()
+	defer c.telling.Unlock()
+	c.mu.Lock()
+	names := c.known.Keys()
+	c.mu.Unlock()
+	c.onKnownKeys(names)
+}
+
+// close ends the lookups that are under way and waits for them.
 func (c *keyCache) close() {
 	c.mu.Lock()
-	c.closed = true
+	if !c.closed {
+		c.closed = true
+		close(c.closing)
+		c.cancel()
+	}
 	c.mu.Unlock()
-	c.cancel()
-	c.wg.Wait()
+	c.lookups.Wait()
 }

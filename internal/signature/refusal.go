@@ -2,11 +2,12 @@ package signature
 
 import "errors"
 
-// ErrKeyUnavailable is wrapped by the error for a call whose key cannot be looked up now. The same call may be good later.
+// ErrKeyUnavailable is wrapped by the error for a call whose key cannot be looked up now. The same call may be good
+// later.
 var ErrKeyUnavailable = errors.New("the sender's key cannot be looked up now")
 
 // Refusal is the error for a call that does not come from one of the accounts, or of which that cannot be shown.
-type Refusal struct { //nolint:errname // It is named for what it is to the caller, beside ErrKeyUnavailable, which is none.
+type Refusal struct { //nolint:errname // It is named for what it is to the caller, beside ErrKeyUnavailable.
 	// Reason is one of the constants below.
 	Reason string
 }
@@ -30,7 +31,7 @@ const (
 	ReasonRepeatedParameter    = "repeated_parameter"
 	ReasonForbiddenParameter   = "forbidden_parameter" // created, expires
 	ReasonUnsupportedAlgorithm = "unsupported_algorithm"
-	ReasonForeignKey           = "foreign_key" // keyId is not <label>._domainkey.copernica.com
+	ReasonUnknownSelector      = "unknown_selector" // keyId is not <selector>._domainkey.copernica.com
 	ReasonUncoveredHeader      = "uncovered_header"
 
 	// What it covers.
@@ -39,7 +40,6 @@ const (
 	ReasonEmptyHeader       = "empty_header"
 	ReasonMalformedHeader   = "malformed_header"
 	ReasonMalformedTarget   = "malformed_target"
-	ReasonUnknownAccount    = "unknown_account"
 	ReasonUnknownHost       = "unknown_host"
 	ReasonMalformedDate     = "malformed_date"
 	ReasonOld               = "old"
@@ -48,19 +48,24 @@ const (
 	ReasonRepeatedDigest    = "repeated_digest"
 	ReasonUnsupportedDigest = "unsupported_digest" // neither SHA-256 nor SHA-512
 
-	// The body, the key, the signature.
-	ReasonDigestMismatch    = "digest_mismatch"
+	// The key, the signature, the body.
 	ReasonNoKey             = "no_key" // the name does not exist
 	ReasonRevokedKey        = "revoked_key"
-	ReasonUnusableKey       = "unusable_key" // the name exists, but none of its records is an RSA key of 1024 to 4096 bits
+	ReasonUnusableKey       = "unusable_key" // none of the name's records is an RSA key of 1024 to 4096 bits
 	ReasonSignatureMismatch = "signature_mismatch"
+	ReasonUnknownAccount    = "unknown_account"
+	ReasonDigestMismatch    = "digest_mismatch"
+
+	// ReasonNotChecked is that of a call that was not given to Begin, because something changed it on its way.
+	ReasonNotChecked = "not_checked"
 )
 
 // Reasons are all of them, in the same order.
 var Reasons = [...]string{
-	ReasonMissingSignature, ReasonRepeatedSignature, ReasonMalformedSignature, ReasonMissingParameter, ReasonRepeatedParameter,
-	ReasonForbiddenParameter, ReasonUnsupportedAlgorithm, ReasonForeignKey, ReasonUncoveredHeader, ReasonMissingHeader, ReasonRepeatedHeader,
-	ReasonEmptyHeader, ReasonMalformedHeader, ReasonMalformedTarget, ReasonUnknownAccount, ReasonUnknownHost, ReasonMalformedDate, ReasonOld,
-	ReasonFuture, ReasonMalformedDigest, ReasonRepeatedDigest, ReasonUnsupportedDigest, ReasonDigestMismatch, ReasonNoKey, ReasonRevokedKey,
-	ReasonUnusableKey, ReasonSignatureMismatch,
+	ReasonMissingSignature, ReasonRepeatedSignature, ReasonMalformedSignature, ReasonMissingParameter,
+	ReasonRepeatedParameter, ReasonForbiddenParameter, ReasonUnsupportedAlgorithm, ReasonUnknownSelector,
+	ReasonUncoveredHeader, ReasonMissingHeader, ReasonRepeatedHeader, ReasonEmptyHeader, ReasonMalformedHeader,
+	ReasonMalformedTarget, ReasonUnknownHost, ReasonMalformedDate, ReasonOld, ReasonFuture, ReasonMalformedDigest,
+	ReasonRepeatedDigest, ReasonUnsupportedDigest, ReasonNoKey, ReasonRevokedKey, ReasonUnusableKey,
+	ReasonSignatureMismatch, ReasonUnknownAccount, ReasonDigestMismatch, ReasonNotChecked,
 }

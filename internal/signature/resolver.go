@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// Resolver looks up TXT records. It joins the parts of a record, and tells a name that does not exist from other failures by a
-// *net.DNSError that says IsNotFound. *net.Resolver does.
+// Resolver looks up TXT records. It joins the parts of a record, and tells a name that does not exist from other
+// failures by a *net.DNSError that says IsNotFound. *net.Resolver does.
 type Resolver interface {
 	LookupTXT(ctx context.Context, name string) ([]string, error)
 }
 
-// NewResolver returns a resolver that asks the DNS server at address, host and port, or the system's servers if address is empty. It is
-// Go's own, because those of C libraries do not tell all failures apart.
+// NewResolver returns a resolver that asks the DNS server at address, host and port, or the system's servers if
+// address is empty. It is Go's own, because those of C libraries do not tell all failures apart.
 func NewResolver(address string) *net.Resolver {
 	return &net.Resolver{
 		PreferGo: true,
@@ -29,8 +29,8 @@ func NewResolver(address string) *net.Resolver {
 			if err != nil {
 				return nil, err
 			}
-			// The resolver minds the deadline of its context while it waits for the answer, but not that it is cancelled. It
-			// gives each connection a context of its own, which is over when the connection is.
+			// The resolver minds the deadline of its context while it waits for the answer, but not that it is
+			// cancelled. It gives each connection a context of its own, which is over when the connection is.
 			context.AfterFunc(ctx, func() { _ = conn.Close() })
 			return conn, nil
 		},
@@ -45,11 +45,13 @@ const (
 	LookupUnusable = "unusable" // no record of the name is a key that may be used
 	LookupTimeout  = "timeout"
 	LookupFailed   = "failed"
-	LookupLimited  = "limited" // it was not made, because there were too many for unknown names
+	LookupLimited  = "limited" // it was not made, because too many unknown names were waiting
 )
 
 // Lookups are all of them.
-var Lookups = [...]string{LookupFound, LookupAbsent, LookupRevoked, LookupUnusable, LookupTimeout, LookupFailed, LookupLimited}
+var Lookups = [...]string{
+	LookupFound, LookupAbsent, LookupRevoked, LookupUnusable, LookupTimeout, LookupFailed, LookupLimited,
+}
 
 // A lookup is made twice if there is no answer to the first, which may have been lost.
 const (
@@ -57,12 +59,12 @@ const (
 	attemptTimeout = 2500 * time.Millisecond
 )
 
-// ask looks up the keys of a name. The name is asked for as an absolute one, so that no search list is tried.
-func (c *keyCache) ask(name string) (keys []*rsa.PublicKey, outcome string) {
+// lookUp looks up the keys of a name. The name is asked for as an absolute one, so that no search list is tried.
+func lookUp(ctx context.Context, resolver Resolver, name string) (keys []*rsa.PublicKey, outcome string) {
 	for range attempts {
-		ctx, cancel := context.WithTimeout(c.ctx, c.timeout)
-		records, err := c.resolver.LookupTXT(ctx, name+".")
-		expired := ctx.Err() != nil
+		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+		records, err := resolver.LookupTXT(attempt, name+".")
+		expired := attempt.Err() != nil
 		cancel()
 
 		var failure *net.DNSError
@@ -72,7 +74,7 @@ func (c *keyCache) ask(name string) (keys []*rsa.PublicKey, outcome string) {
 			return readKeys(records)
 		case isDNS && failure.IsNotFound:
 			return nil, LookupAbsent
-		case c.ctx.Err() != nil, !expired && (!isDNS || !failure.IsTimeout):
+		case ctx.Err() != nil, !expired && (!isDNS || !failure.IsTimeout):
 			return nil, LookupFailed
 		}
 	}

@@ -1,17 +1,18 @@
-// Package signature tells whether a call comes from the sender of one's own account: it checks the Digest of the body (RFC 3230), the
-// Signature over the header (draft-cavage-http-signatures, of which the sender's reference names version 10) and looks the key for it
-// up in DNS (RFC 6376, section 3.6.1).
+// Package signature tells whether a call comes from the sender of one's own account: it checks the Digest of the body
+// (RFC 3230), the Signature over the header (draft-cavage-http-signatures, of which the sender's reference names
+// version 10) and looks the key for it up in DNS (RFC 6376, section 3.6.1).
 //
-// It is stricter than the draft: the request target, Host, Date, Digest and X-Copernica-ID have to be covered, whatever is covered has
-// to be there once and not empty, and RSA with SHA-256 is the only algorithm. What a call says, whether it came before and which status
-// a refusal becomes is left to the caller.
+// It is stricter than the draft: the request target, Host, Date, Digest and X-Copernica-ID have to be covered,
+// whatever is covered has to be there once and not empty, and RSA with SHA-256 is the only algorithm. What a call
+// says, whether it came before and which status a refusal becomes is left to the caller.
 package signature
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
+	"io"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -32,16 +33,20 @@ type Options struct {
 	Resolver Resolver
 	// Now tells the time. Nil: time.Now.
 	Now func() time.Time
-	// Observe is told how each lookup of a key ended, by one of the Lookup constants. It may be called from several goroutines at once.
+	// Observe is told how each lookup of a key ended, by one of the Lookup constants. It may be called from several
+	// goroutines at once.
 	Observe func(outcome string)
+	// KnownKeys are names of keys that verified calls in an earlier run, those used longest ago first.
+	KnownKeys []string
+	// OnKnownKeys is told the names of keys that have verified calls whenever they change.
+	OnKnownKeys func(names []string)
 }
 
-// Verifier checks that a call comes from one of the accounts. It is safe for concurrent use. Close ends what it does in the background.
+// Verifier checks that a call comes from one of the accounts. It is safe for concurrent use.
 type Verifier struct {
-	accounts map[string]struct{}
-	hosts    map[string]struct{}
+	accounts map[string]bool
+	hosts    map[string]bool
 	prefix   string
-	post     string // what comes before the path of a POST
 	maxAge   time.Duration
 	now      func() time.Time
 	keys     *keyCache
@@ -61,120 +66,134 @@ func NewVerifier(o Options) *Verifier {
 	if o.Observe == nil {
 		o.Observe = func(string) {}
 	}
+	if o.OnKnownKeys == nil {
+		o.OnKnownKeys = func([]string) {}
+	}
 	v := &Verifier{
-		accounts: make(map[string]struct{}, len(o.Accounts)),
-		hosts:    make(map[string]struct{}, len(o.Hosts)),
+		accounts: make(map[string]bool, len(o.Accounts)),
+		hosts:    make(map[string]bool, len(o.Hosts)),
 		prefix:   o.SignedPathPrefix,
-		post:     beforePath(http.MethodPost, o.SignedPathPrefix),
 		maxAge:   o.MaxAge,
 		now:      o.Now,
-		keys:     newKeyCache(o.Resolver, o.Now, o.Observe),
+		keys:     newKeyCache(o),
 	}
 	for _, account := range o.Accounts {
-		v.accounts[account] = struct{}{}
+		v.accounts[account] = true
 	}
 	for _, host := range o.Hosts {
-		v.hosts[lower(host)] = struct{}{}
+		v.hosts[lower(host)] = true
 	}
 	return v
 }
 
-// Close ends the lookups that are under way and waits for them. Calls whose key is not at hand get ErrKeyUnavailable from then on.
-// It may be called more than once.
+// Close ends the lookups that are under way and waits for them. Calls whose key is not cached get ErrKeyUnavailable
+// from then on. It may be called more than once.
 func (v *Verifier) Close() {
 	v.keys.close()
 }
 
-// Begin makes all checks that need neither the body nor a lookup. It reads nothing of the body and keeps nothing of the request.
-// The error is a Refusal.
+// Begin checks the header of a call and its signature, and waits for the key if that has to be looked up. It reads
+// nothing of the body: nobody without a key can make the server read one, but where the length of the body is signed
+// and not sent. Finish checks the rest. The error is a Refusal or wraps ErrKeyUnavailable.
+//
+// What is signed by nobody looks the same, and takes the same time, whichever account it names.
 func (v *Verifier) Begin(r *http.Request) (*Call, error) {
-	// This and room are on the stack; room is enough for what the sender signs.
-	var names [maxCovered]string
-	p, headers, err := parseSignature(r.Header["Signature"], names[:0])
+	p, err := parseSignature(r.Header["Signature"])
 	if err != nil {
 		return nil, err
 	}
-	target := v.post
-	if r.Method != http.MethodPost {
-		target = beforePath(r.Method, v.prefix)
-	}
-	var room [512]byte
-	c, signed, err := readCovered(r, headers, target, room[:0])
+	values, signed, err := readCovered(r, p.covered, v.prefix)
 	if err != nil {
 		return nil, err
 	}
-	if _, known := v.accounts[c.account]; !known {
-		return nil, refuse(ReasonUnknownAccount)
+	if len(v.hosts) > 0 && !v.hosts[lower(values["host"])] {
+		return nil, refuse(ReasonUnknownHost)
 	}
-	if len(v.hosts) > 0 {
-		if _, known := v.hosts[lower(c.host)]; !known {
-			return nil, refuse(ReasonUnknownHost)
+	if err := checkDate(values["date"], v.now(), v.maxAge); err != nil {
+		return nil, err
+	}
+	digests, err := parseDigest(values["digest"])
+	if err != nil {
+		return nil, err
+	}
+	c := &Call{
+		verifier: v, account: values[accountHeader], parameters: p, signed: signed, digests: digests, body: r.Body,
+	}
+	if signed.lengthMissing {
+		return c, nil
+	}
+	if err := c.authenticate(r.Context()); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Call is a call that passed Begin, and its body, which is hashed while it is read. Nobody has vouched for the body
+// until Finish has returned nil.
+type Call struct {
+	parameters
+
+	verifier      *Verifier
+	account       string
+	signed        signingString
+	digests       []digest
+	body          io.ReadCloser
+	length        int64 // of what was read
+	authenticated bool
+}
+
+// Authenticated reports whether the signature was checked. If not, anybody may have made the call.
+func (c *Call) Authenticated() bool {
+	return c.authenticated
+}
+
+// Read implements io.Reader.
+func (c *Call) Read(p []byte) (int, error) {
+	n, err := c.body.Read(p)
+	for _, d := range c.digests {
+		_, _ = d.Write(p[:n]) // A hash never fails.
+	}
+	c.length += int64(n)
+	return n, err //nolint:wrapcheck // It is read as the body is.
+}
+
+// Close implements io.Closer.
+func (c *Call) Close() error {
+	return c.body.Close() //nolint:wrapcheck // It is closed as the body is.
+}
+
+// Finish reads what is left of the body, checks its digest and then the signature, unless Begin has, and returns the
+// account. The error is a Refusal, wraps ErrKeyUnavailable, or is that of reading.
+func (c *Call) Finish(ctx context.Context) (account string, err error) {
+	if _, err := io.Copy(io.Discard, c); err != nil {
+		return "", err
+	}
+	for _, d := range c.digests {
+		if !d.matches() {
+			return "", refuse(ReasonDigestMismatch)
 		}
 	}
-	if err := checkDate(c.date, v.now(), v.maxAge); err != nil {
-		return nil, err
+	if !c.authenticated {
+		if err := c.authenticate(ctx); err != nil {
+			return "", err
+		}
 	}
-	digest, err := parseDigest(c.digest)
-	if err != nil {
-		return nil, err
-	}
-	if err := v.keys.refused(p.keyID); err != nil {
-		return nil, err
-	}
-	call := &Call{verifier: v, account: c.account, keyID: p.keyID, signature: p.signature, digest: digest}
-	if c.lengthAt >= 0 {
-		call.signed, call.lengthAt = bytes.Clone(signed), c.lengthAt
-	} else {
-		call.sum = sha256.Sum256(signed)
-	}
-	return call, nil
+	return c.account, nil
 }
 
-// Call is a call that passed Begin. Nobody has vouched for it until Finish has returned nil.
-type Call struct {
-	verifier  *Verifier
-	account   string
-	keyID     string
-	signature []byte
-	digest    digest
-	// sum is the hash of what was signed. If the length of the body has to be put into that, signed is the rest and lengthAt where it goes.
-	sum      [sha256.Size]byte
-	signed   []byte
-	lengthAt int
-	// authentic says that the signature was checked.
-	authentic bool
-}
-
-// Account returns the X-Copernica-ID of the call.
-func (c *Call) Account() string {
-	return c.account
-}
-
-// Authenticate checks the signature before the body is there, so that nobody without a key can make the server read one. It returns false
-// when that cannot be done because the length of the body is signed and not known yet; Finish does it then. It waits for the key if
-// that has to be looked up, until ctx is done. The error is a Refusal or wraps ErrKeyUnavailable.
-func (c *Call) Authenticate(ctx context.Context) (done bool, err error) {
-	if c.signed != nil {
-		return false, nil
+// authenticate checks the signature, and only then the account: whoever can sign as the sender knows its accounts.
+func (c *Call) authenticate(ctx context.Context) error {
+	text := c.signed.before
+	if c.signed.lengthMissing {
+		text = c.signed.before + strconv.FormatInt(c.length, 10) + c.signed.after
 	}
-	if err := c.verifier.keys.verify(ctx, c.keyID, c.sum[:], c.signature); err != nil {
-		return false, err
+	sum := sha256.Sum256([]byte(text))
+	if err := c.verifier.keys.verify(ctx, c.keyID, sum[:], c.signature); err != nil {
+		return err
 	}
-	c.authentic = true
-	return true, nil
-}
-
-// Finish checks the digest of the body, as it came before anything was decompressed, and then the signature, unless
-// Authenticate has. It waits for the key if that has to be looked up, until ctx is done. The error is a Refusal or wraps ErrKeyUnavailable.
-func (c *Call) Finish(ctx context.Context, body []byte) error {
-	if !c.digest.matches(body) {
-		return refuse(ReasonDigestMismatch)
+	if !c.verifier.accounts[c.account] {
+		return refuse(ReasonUnknownAccount)
 	}
-	if c.authentic {
-		return nil
-	}
-	if c.signed != nil {
-		c.sum = sumWithLength(c.signed, c.lengthAt, len(body))
-	}
-	return c.verifier.keys.verify(ctx, c.keyID, c.sum[:], c.signature)
+	c.authenticated = true
+	return nil
 }

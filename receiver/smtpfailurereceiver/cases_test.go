@@ -142,7 +142,7 @@ func exchangeRaw(t *testing.T, address net.Addr, request []byte) string {
 
 	var text strings.Builder
 	fmt.Fprintln(&text, response.Status)
-	for _, header := range []string{"Allow", "Content-Type", "Retry-After"} {
+	for _, header := range []string{"Allow", "Content-Type", "Retry-After", "WWW-Authenticate"} {
 		if value := response.Header.Get(header); value != "" {
 			fmt.Fprintf(&text, "%s: %s\n", header, value)
 		}

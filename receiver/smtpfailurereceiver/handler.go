@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 )
 
@@ -22,47 +23,61 @@ import (
 // sees to it that it is taken once, consumeLogs gives it to the logs pipelines. What can go wrong on the way becomes a response in
 // responseTo.
 
-// verified checks who calls, where that is configured, and responds when the call is not let in. It comes before everything that confighttp
-// does, because the digest is that of the body as it was sent, before decompression.
+// verified checks who calls, where that is configured, and responds when the call is not let in. It comes before
+// everything that confighttp does, because the digest is that of the body as it was sent, before decompression.
 func (r *smtpFailureReceiver) verified(state *requestState, req *http.Request) bool {
 	if r.verifier == nil || req.Method != http.MethodPost || req.URL.Path != r.config.Path {
-		// What is no report gets no further than handle.
+		// What is no report gets no further than handle, and neither does what becomes one on its way there.
 		return true
 	}
 	call, err := r.verifier.Begin(req)
-	if err != nil {
-		r.fail(state, req, err)
-		return false
-	}
-	authentic, err := call.Authenticate(req.Context())
-	if err != nil {
-		r.fail(state, req, err)
-		return false
-	}
-	if !authentic {
-		// Anyone can get this far, so the bodies that are held before it is known who sent them have a bound.
-		select {
-		case r.unverified <- struct{}{}:
-			defer func() { <-r.unverified }()
-		default:
-			respond(state, req, responseOverloaded, responseOverloaded.text)
-			return false
+	if err == nil {
+		req.Body = call
+		if !call.Authenticated() {
+			err = r.readUnverified(req, call)
 		}
 	}
-	req.Body = http.MaxBytesReader(state, req.Body, r.config.HTTP.MaxRequestBodySize)
-	var finishErr error
-	body, _, err := r.readBody(req, func(body []byte) { finishErr = call.Finish(req.Context(), body) })
-	state.read = err == nil
-	if err == nil {
-		err = finishErr
-	}
 	if err != nil {
 		r.fail(state, req, err)
 		return false
 	}
-	state.account = call.Account()
-	req.Body = io.NopCloser(strings.NewReader(body))
+	state.call = call
 	return true
+}
+
+// errOverloaded is the error for a call that cannot be checked because too many are.
+var errOverloaded = errors.New("too many calls are being checked")
+
+// readUnverified reads the body of a call whose length is signed and not sent, so that it can be checked. Anyone can
+// get this far, so the bodies that are held before it is known who sent them have a bound.
+func (r *smtpFailureReceiver) readUnverified(req *http.Request, call *signature.Call) error {
+	select {
+	case r.unverified <- struct{}{}:
+		defer func() { <-r.unverified }()
+	default:
+		return errOverloaded
+	}
+	body, err := io.ReadAll(call)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errBody, err)
+	}
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	_, err = call.Finish(req.Context())
+	return err
+}
+
+// finish returns the account of a call whose body was read, once the body was checked too, and none where nobody is.
+func (state *requestState) finish(ctx context.Context) (account string, err error) {
+	if state.call == nil {
+		if err := state.body.err; err != nil && err != io.EOF {
+			return "", fmt.Errorf("%w: %w", errBody, err)
+		}
+		return "", nil
+	}
+	if account, err = state.call.Finish(ctx); err != nil {
+		return "", fmt.Errorf("%w: %w", errBody, err)
+	}
+	return account, nil
 }
 
 // handle takes one request from the first look at it to its response.
@@ -75,20 +90,27 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 		respond(w, req, responseMethodNotAllowed, responseMethodNotAllowed.text)
 		return
 	}
+	state := requestStateOf(w, req)
+	if r.verifier != nil && state.call == nil {
+		r.fail(w, req, &signature.Refusal{Reason: signature.ReasonNotChecked})
+		return
+	}
 	decode := decoderFor(req.Header.Get("Content-Type"))
 	if decode == nil {
 		respond(w, req, responseUnsupported, responseUnsupported.text)
 		return
 	}
-	state := requestStateOf(w, req)
-	body, n, err := r.readBody(req, func([]byte) {})
-	state.read = state.read || err == nil
+	body, n, err := r.readBody(req)
 	r.telemetry.received(state.measured(req.Context()), n)
+	account, finishErr := state.finish(req.Context())
+	if finishErr != nil {
+		err = finishErr
+	}
 	if err != nil {
 		r.fail(w, req, err)
 		return
 	}
-	event, err := decode(&r.decoder, webhook.Call{Body: body, Account: state.account, Arrived: state.began})
+	event, err := decode(&r.decoder, webhook.Call{Body: body, Account: account, Arrived: state.began})
 	if err != nil {
 		r.fail(w, req, err)
 		return
@@ -131,8 +153,8 @@ var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // maxKeptBody is the size past which a buffer is not kept, so that one large body does not stay in memory.
 const maxKeptBody = 64 << 10
 
-// readBody returns the body, once it was looked at, and how much of it was read, which is less than all after an error.
-func (r *smtpFailureReceiver) readBody(req *http.Request, look func(body []byte)) (body string, n int64, err error) {
+// readBody returns the body, and how much of it was read, which is less than all after an error.
+func (r *smtpFailureReceiver) readBody(req *http.Request) (body string, n int64, err error) {
 	if limit := r.config.HTTP.MaxRequestBodySize; req.ContentLength > limit {
 		return "", 0, fmt.Errorf("%w: %w", errBody, &http.MaxBytesError{Limit: limit})
 	}
@@ -147,7 +169,6 @@ func (r *smtpFailureReceiver) readBody(req *http.Request, look func(body []byte)
 	if err != nil {
 		return "", n, fmt.Errorf("%w: %w", errBody, err)
 	}
-	look(buffer.Bytes())
 	return buffer.String(), n, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log"
 	"maps"
 	"net"
 	"net/http"
@@ -142,7 +143,8 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 	}, nil
 }
 
-// limited returns a logger that repeats no message more than a few times a minute: whoever can make it log must not be able to fill a disk.
+// limited returns a logger that repeats no message more than a few times a minute: whoever can make it log must not be
+// able to fill a disk.
 func limited(logger *zap.Logger) *zap.Logger {
 	const first, thereafter = 10, 0
 	return logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
@@ -221,6 +223,7 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	server.Handler = r.wrap(server.Handler)
 	// OPTIONS * would be answered by net/http itself, and not be counted.
 	server.DisableGeneralOptionsHandler = true
+	server.ErrorLog = log.New(serverLog{r.logger}, "", 0)
 	// confighttp takes no notice of `keepalive: {enabled: false}`.
 	server.SetKeepAlivesEnabled(r.config.HTTP.Keepalive.HasValue())
 	listener, err := listen(ctx, &r.config.HTTP)
@@ -234,6 +237,8 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 			zap.String("endpoint", r.config.HTTP.NetAddr.Endpoint))
 	}
 
+	r.warnOfReplays()
+
 	r.serving.Go(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			componentstatus.ReportStatus(host, componentstatus.NewFatalErrorEvent(fmt.Errorf("the HTTP server ended: %w", err)))
@@ -243,6 +248,29 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 		r.startFlushing()
 	}
 	return nil
+}
+
+// maxReplayEntries is the number of reports that may well come within signature::max_age.
+const maxReplayEntries = 10_000
+
+// warnOfReplays warns where a signed call counts again when somebody who has captured it sends it once more.
+func (r *smtpFailureReceiver) warnOfReplays() {
+	if !r.config.Signature.HasValue() {
+		return
+	}
+	// A call is let in from before its date until max_age after it.
+	window := r.config.Signature.Get().MaxAge + signature.MaxAhead
+	const consequence = "A captured call counts again when it is sent again: "
+	switch deduplication := r.config.Deduplication; {
+	case !deduplication.Enabled:
+		r.logger.Warn(consequence + "deduplication::enabled should be true where signature is set")
+	case deduplication.TTL < window:
+		r.logger.Warn(consequence+"deduplication::ttl should be at least signature::max_age and a minute",
+			zap.Duration("ttl", deduplication.TTL), zap.Duration("needed", window))
+	case deduplication.MaxEntries < maxReplayEntries:
+		r.logger.Warn(consequence+"deduplication::max_entries should hold all reports that come within signature::max_age",
+			zap.Int("max_entries", deduplication.MaxEntries), zap.Int("needed", maxReplayEntries))
+	}
 }
 
 func (r *smtpFailureReceiver) newVerifier(config *SignatureConfig) *signature.Verifier {

@@ -1,6 +1,7 @@
 package smtpfailurereceiver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,23 @@ func removeStaleSocket(ctx context.Context, path string) error {
 	return os.Remove(path)
 }
 
+// serverLog logs what net/http says of connections, most of which anyone can cause. Its texts hold addresses and parts
+// of what was sent, so that a logger that is limited by the text would not be.
+type serverLog struct{ logger *zap.Logger }
+
+// maxServerLog is how much of such a text is logged.
+const maxServerLog = 200
+
+// Write implements io.Writer.
+func (l serverLog) Write(text []byte) (int, error) {
+	message := "The HTTP server reports an error"
+	if bytes.HasPrefix(text, []byte("http: TLS handshake error")) {
+		message = "A TLS handshake failed"
+	}
+	l.logger.Warn(message, zap.ByteString("error", bytes.TrimSpace(text[:min(len(text), maxServerLog)])))
+	return len(text), nil
+}
+
 // response is one way in which a request can end: what the sender is told, and under which name it is counted.
 type response struct {
 	outcome string
@@ -65,12 +83,13 @@ var (
 	responseDuplicate        = &response{"duplicate", http.StatusOK, ""}
 	responseOwnershipFile    = &response{"ownership_file", http.StatusOK, ""}
 	responseInvalid          = &response{"invalid", http.StatusBadRequest, "the body cannot be read"}
-	responseIncomplete       = &response{"incomplete", http.StatusBadRequest, "the body ended early or came too slowly"}
+	responseIncomplete       = &response{"incomplete", http.StatusBadRequest, "the body ended early"}
 	responseOtherWebhook     = &response{"other_webhook", http.StatusBadRequest, webhook.ErrOtherType.Error()}
 	responseRefused          = &response{"refused", http.StatusBadRequest, "a pipeline refused the report for good"}
 	responseUnauthorized     = &response{"unauthorized", http.StatusUnauthorized, "unauthorized"}
 	responseNotFound         = &response{"not_found", http.StatusNotFound, "not found"}
 	responseMethodNotAllowed = &response{"method_not_allowed", http.StatusMethodNotAllowed, "send reports with POST"}
+	responseTooSlow          = &response{"too_slow", http.StatusRequestTimeout, "the body came too slowly"}
 	responseTooLarge         = &response{"too_large", http.StatusRequestEntityTooLarge, "the body is larger than max_request_body_size allows"}
 	responseUnsupported      = &response{"unsupported_media_type", http.StatusUnsupportedMediaType, "send a form (application/x-www-form-urlencoded) or JSON (application/json), compressed in a way that compression_algorithms allows or not at all"}
 	responsePanic            = &response{"panic", http.StatusInternalServerError, "internal error"}
@@ -81,11 +100,13 @@ var (
 	responseKeyUnavailable   = &response{"key_unavailable", http.StatusServiceUnavailable, "the key of the signature cannot be looked up now, try again later"}
 	// responseOther stands for what a configured middleware or CORS answers. Its status is whatever they chose.
 	responseOther = &response{"other", 0, ""}
+	// responseAborted stands for a response that a middleware broke off. It may have no status.
+	responseAborted = &response{"aborted", 0, ""}
 
 	responses = []*response{
 		responseAccepted, responseDuplicate, responseOwnershipFile, responseInvalid, responseIncomplete, responseOtherWebhook, responseRefused, responseUnauthorized, responseNotFound,
-		responseMethodNotAllowed, responseTooLarge, responseUnsupported, responsePanic, responseUnavailable,
-		responseStoreUnavailable, responseOverloaded, responseKeyUnavailable, responseInFlight, responseOther,
+		responseMethodNotAllowed, responseTooSlow, responseTooLarge, responseUnsupported, responsePanic, responseUnavailable,
+		responseStoreUnavailable, responseOverloaded, responseKeyUnavailable, responseInFlight, responseOther, responseAborted,
 	}
 )
 
@@ -99,11 +120,26 @@ const unreadTimeout = time.Second
 type requestState struct {
 	http.ResponseWriter
 	began    time.Time
-	traced   bool      // there is a span
-	account  string    // that signed the call, when that was checked
-	read     bool      // the body was read
-	response *response // nil until handle or handleServerError has chosen one
-	status   int       // 0 until the header is written
+	traced   bool            // there is a span
+	body     requestBody     // as it is sent
+	call     *signature.Call // nil until the header of a signed call was checked
+	response *response       // nil until handle or handleServerError has chosen one
+	status   int             // 0 until the header is written
+}
+
+// requestBody remembers how reading it ended: what reads it to decompress it passes errors on as text.
+type requestBody struct {
+	io.ReadCloser
+	err error // io.EOF when it was read to its end
+}
+
+// Read implements io.Reader.
+func (b *requestBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.err = err
+	}
+	return n, err
 }
 
 // measured returns the context of what is measured in ctx: without a span there is nothing in it that a measurement could be linked to, and it takes
@@ -165,14 +201,21 @@ func (r *smtpFailureReceiver) wrap(next http.Handler) http.Handler {
 		if state.traced || len(r.config.HTTP.Middlewares) > 0 {
 			req = req.WithContext(context.WithValue(ctx, requestStateKey{}, state))
 		}
+		state.body.ReadCloser = http.MaxBytesReader(state, req.Body, r.config.HTTP.MaxRequestBodySize)
+		req.Body = &state.body
 		defer func() {
-			if cause := recover(); cause != nil {
+			cause := recover()
+			switch {
+			case cause == http.ErrAbortHandler:
+				// net/http ends the connection for it, and says nothing.
+				defer panic(cause)
+				state.response = responseAborted
+			case cause != nil:
 				r.recovered(state, req, cause)
-			}
-			if state.response == nil {
+			case state.response == nil:
 				state.response = responseOther
 			}
-			if state.status == 0 {
+			if state.status == 0 && state.response != responseAborted {
 				// net/http writes this header when a handler returns without one.
 				state.status = http.StatusOK
 			}
@@ -217,11 +260,15 @@ func responseTo(err error) (*response, string) {
 		return responseKeyUnavailable, responseKeyUnavailable.text
 	case errors.As(err, &tooLarge):
 		return responseTooLarge, responseTooLarge.text
+	case errors.Is(err, errBody) && errors.As(err, &network) && network.Timeout():
+		return responseTooSlow, responseTooSlow.text
 	case errors.Is(err, errBody) && (errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.Canceled)):
 		return responseIncomplete, responseIncomplete.text
 	case errors.Is(err, errBody):
 		// What is left is a body that says it is compressed and is not.
 		return responseInvalid, responseInvalid.text
+	case errors.Is(err, errOverloaded):
+		return responseOverloaded, responseOverloaded.text
 	case errors.Is(err, ledger.ErrInFlight):
 		return responseInFlight, responseInFlight.text
 	case errors.Is(err, ledger.ErrStore):
@@ -237,21 +284,29 @@ func (r *smtpFailureReceiver) fail(w http.ResponseWriter, req *http.Request, err
 		// The reason is in the message, so that a flood of one does not hide another.
 		r.logger.Warn("A call was refused: " + refusal.Reason)
 		r.telemetry.refused(req.Context(), refusal.Reason)
+		w.Header().Set("WWW-Authenticate", "Signature")
 	}
 	a, text := responseTo(err)
 	respond(w, req, a, text)
 }
 
-// handleServerError responds to what confighttp refuses before a request reaches handle. It gives its errors as
-// text only.
+// handleServerError responds to what confighttp refuses before a request reaches handle. Only a coding that it does
+// not know, and a size that snappy announces, are told by the text; TestTextsOfConfighttp notices when that changes.
 func (r *smtpFailureReceiver) handleServerError(w http.ResponseWriter, req *http.Request, text string, status int) {
+	if status == http.StatusUnauthorized {
+		respond(w, req, responseUnauthorized, responseUnauthorized.text)
+		return
+	}
+	state := requestStateOf(w, req)
+	if _, err := state.finish(req.Context()); err != nil {
+		r.fail(w, req, err)
+		return
+	}
 	a := responseInvalid
 	switch {
-	case status == http.StatusUnauthorized:
-		a = responseUnauthorized
 	case strings.HasPrefix(text, "unsupported Content-Encoding"):
 		a = responseUnsupported
-	case strings.Contains(text, "request body too large"), strings.Contains(text, "exceeds max request body size"):
+	case strings.Contains(text, "exceeds max request body size"):
 		a = responseTooLarge
 	}
 	respond(w, req, a, a.text)
@@ -275,13 +330,13 @@ func respond(w http.ResponseWriter, req *http.Request, a *response, text string)
 		w.WriteHeader(http.StatusOK)
 		return
 	}
-	if req.ContentLength != 0 && !state.read {
+	if req.ContentLength != 0 && state.body.err == nil {
 		// net/http reads the rest of the body before it sends the response: what is there already, so that the sender sees the response and not
 		// a connection that is reset, but not what may never come. Without deadlines there is nothing better to do.
 		_ = http.NewResponseController(state).SetReadDeadline(time.Now().Add(unreadTimeout))
 	}
 	switch {
-	case a == responseTooLarge, a == responseIncomplete:
+	case a == responseTooLarge, a == responseIncomplete, a == responseTooSlow:
 		// The rest of the body is not worth reading at all.
 		w.Header().Set("Connection", "close")
 	case a.status == http.StatusServiceUnavailable:

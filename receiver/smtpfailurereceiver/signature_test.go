@@ -99,7 +99,7 @@ func TestCallsSignedByTheReferenceAreLetIn(t *testing.T) {
 			assert.Equal(t, "200 OK\n", exchangeRaw(t, run.receiver.listener.Addr(), raw(vector.Body)))
 			assert.Equal(t, "200 OK\n", exchangeRaw(t, run.receiver.listener.Addr(), raw(vector.Body)), "a repeat is no attack")
 			answer := exchangeRaw(t, run.receiver.listener.Addr(), raw(strings.Replace(vector.Body, "msg", "fak", 1)))
-			assert.Equal(t, "401 Unauthorized\nContent-Type: text/plain; charset=utf-8\n\nunauthorized\n", answer)
+			assert.Equal(t, "401 Unauthorized\nContent-Type: text/plain; charset=utf-8\nWWW-Authenticate: Signature\n\nunauthorized\n", answer)
 
 			require.Equal(t, 1, run.logs.LogRecordCount())
 			attributes := run.logs.AllLogs()[0].ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Attributes()

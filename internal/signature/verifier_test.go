@@ -1,14 +1,18 @@
 package signature
 
 import (
+	"bufio"
 	"context"
 	"crypto/md5"
 	"crypto/sha1"
 	"encoding/base64"
+	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -131,7 +135,7 @@ func attacks() []attack {
 		// Who, where, when.
 		{name: "another account, well signed", sign: signHeader("X-Copernica-ID", "environment-12345"), reason: ReasonUnknownAccount},
 		{name: "the account in another case", sign: signHeader("X-Copernica-ID", "Environment-1234"), reason: ReasonUnknownAccount},
-		{name: "another account in place of the one signed", send: sendHeader("X-Copernica-ID", "environment-1"), reason: ReasonUnknownAccount},
+		{name: "another account in place of the one signed", send: sendHeader("X-Copernica-ID", "environment-1"), reason: ReasonSignatureMismatch},
 		{name: "another host, well signed", sign: func(c *call) { c.host = "hooks.example.com" }, reason: ReasonUnknownHost},
 		{name: "the host with a port", sign: func(c *call) { c.host = goodHost + ":8550" }, reason: ReasonUnknownHost},
 		{name: "the host with a dot", sign: func(c *call) { c.host = goodHost + "." }, reason: ReasonUnknownHost},
@@ -249,7 +253,7 @@ func attacks() []attack {
 		"one._domainkey.copernica.com ":      false,
 		long + "._domainkey.copernica.com":   false,
 	} {
-		a := attack{name: "keyId " + keyID, sign: func(c *call) { c.keyID = keyID }, reason: ReasonForeignKey}
+		a := attack{name: "keyId " + keyID, sign: func(c *call) { c.keyID = keyID }, reason: ReasonUnknownSelector}
 		if in {
 			a.reason = ""
 		}
@@ -286,127 +290,262 @@ func TestAttacks(t *testing.T) {
 	for _, a := range attacks() {
 		t.Run(a.name, func(t *testing.T) {
 			s := newSetting(t)
-			r := a.make(t).request(t)
-			c, err := s.Begin(r)
-			body, readErr := io.ReadAll(r.Body)
-			require.NoError(t, readErr)
+			c, err := s.Begin(a.make(t).request(t))
+			account := ""
 			if err == nil {
-				err = c.Finish(t.Context(), body)
+				account, err = c.Finish(t.Context())
 			}
 
-			// Cheap first: only a call that is right in all else has its key looked up.
-			if a.reason == "" || a.reason == ReasonSignatureMismatch {
+			// Cheap first: only a call that is right in all that can be told without the key has it looked up.
+			switch a.reason {
+			case "", ReasonSignatureMismatch, ReasonUnknownAccount, ReasonDigestMismatch:
 				assert.Equal(t, 1, s.dns.total())
-			} else {
+			default:
 				assert.Zero(t, s.dns.total())
 			}
 			if a.reason == "" {
 				require.NoError(t, err)
-				assert.Equal(t, goodAccount, c.Account())
+				assert.Equal(t, goodAccount, account)
 				return
 			}
 			assertRefused(t, a.reason, err)
 			assert.Equal(t, "the call is refused: "+a.reason, err.Error())
+			assert.Empty(t, account)
 		})
 	}
 }
 
-// TestBeginReadsNoBody has Begin refuse and accept with a body that panics.
-func TestBeginReadsNoBody(t *testing.T) {
-	s := newSetting(t)
+func TestEveryReasonIsShown(t *testing.T) {
+	// The first three in keys_test.go, the last is the caller's.
+	shown := map[string]bool{ReasonNoKey: true, ReasonRevokedKey: true, ReasonUnusableKey: true, ReasonNotChecked: true}
 	for _, a := range attacks() {
-		r := a.make(t).request(t)
-		r.Body = nil
-		_, _ = s.Begin(r)
+		if a.reason != "" {
+			shown[a.reason] = true
+		}
 	}
-	assert.Zero(t, s.dns.total())
+	for _, reason := range Reasons {
+		assert.True(t, shown[reason], reason)
+		delete(shown, reason)
+	}
+	assert.Empty(t, shown, "not in Reasons")
+}
+
+// TestAccountsLookTheSame has calls that nobody signed name an account that is let in, and others.
+func TestAccountsLookTheSame(t *testing.T) {
+	for _, keyID := range []string{goodName, "none" + keyDomain} {
+		var asked []int
+		var reasons []string
+		for _, account := range []string{goodAccount, "environment-1233", "account-1234"} {
+			s := newSetting(t)
+			c := newCall()
+			c.keyID = keyID
+			c.set("X-Copernica-ID", account)
+			_, err := s.Begin(c.sign(t, testKey(t, 1024, "second")).request(t))
+			asked, reasons = append(asked, s.dns.total()), append(reasons, reasonOf(err))
+		}
+		assert.Len(t, slices.Compact(asked), 1)
+		assert.Len(t, slices.Compact(reasons), 1)
+	}
+}
+
+func TestVectors(t *testing.T) {
+	f := readVectors(t)
+	for _, one := range f.Vectors {
+		t.Run(one.Name, func(t *testing.T) {
+			require.True(t, one.ReferenceVerifies)
+			v := vectorVerifier(t, &f)
+			r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(one.text())))
+			require.NoError(t, err)
+			c, err := v.Begin(r)
+			require.NoError(t, err)
+			assert.True(t, c.Authenticated())
+			body, err := io.ReadAll(c)
+			require.NoError(t, err)
+			assert.Equal(t, one.Body, string(body))
+			account, err := c.Finish(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, goodAccount, account)
+			require.NoError(t, c.Close())
+
+			changed := one
+			changed.Body = one.Body[:len(one.Body)-1]
+			assertRefused(t, ReasonDigestMismatch, check(v, changed.request()))
+
+			if !strings.Contains(one.Headers["signature"], "content-length") {
+				return
+			}
+			// Chunked: the length that was signed is known with the body only.
+			chunked := one.request()
+			chunked.Header.Del("Content-Length")
+			chunked.ContentLength = -1
+			c, err = v.Begin(chunked)
+			require.NoError(t, err)
+			assert.False(t, c.Authenticated())
+			_, err = c.Finish(t.Context())
+			require.NoError(t, err)
+			assert.True(t, c.Authenticated())
+		})
+	}
+}
+
+var exhaustive = flag.Bool("exhaustive", false, "put every byte in every place of a call, which takes minutes")
+
+// otherBytes are put in the place of a byte: every other one, or two, one that differs in one bit and one that means
+// something.
+func otherBytes(b byte, at int) []byte {
+	if !*exhaustive {
+		const meaningful = "\x00\t\n \",=\xff"
+		return []byte{b ^ 1<<(at%8), meaningful[at%len(meaningful)]}
+	}
+	var all []byte
+	for other := range 256 {
+		all = append(all, byte(other))
+	}
+	return all
+}
+
+// TestEveryByteCounts puts other bytes in the place of each byte of what is covered, and of the signature.
+//
+// By rule a change of the method's case is none: the draft has it signed in lower case. Nothing else is let through.
+func TestEveryByteCounts(t *testing.T) {
+	f := readVectors(t)
+	for _, one := range f.Vectors {
+		t.Run(one.Name, func(t *testing.T) {
+			v := vectorVerifier(t, &f)
+			parts := map[string]func(changed *vector, value string){
+				"method": func(c *vector, value string) { c.Method = value },
+				"target": func(c *vector, value string) { c.RequestTarget = value },
+				"body":   func(c *vector, value string) { c.Body = value },
+			}
+			values := map[string]string{"method": one.Method, "target": one.RequestTarget, "body": one.Body}
+			for _, name := range strings.Fields(parameter(one.Headers["signature"], "headers"))[1:] {
+				parts[name] = func(c *vector, value string) { c.Headers[name] = value }
+				values[name] = one.Headers[name]
+			}
+			sig := parameter(one.Headers["signature"], "signature")
+			values["signature"] = sig
+			parts["signature"] = func(c *vector, value string) {
+				c.Headers["signature"] = strings.Replace(one.Headers["signature"], sig, value, 1)
+			}
+
+			for part, put := range parts {
+				value := values[part]
+				require.NotEmpty(t, value, part)
+				for i := range len(value) {
+					for _, b := range otherBytes(value[i], i) {
+						if b == value[i] {
+							continue
+						}
+						changed := one
+						changed.Headers = maps.Clone(one.Headers)
+						other := value[:i] + string([]byte{b}) + value[i+1:]
+						put(&changed, other)
+						err := check(v, changed.request())
+						if part == "method" && strings.EqualFold(other, value) {
+							require.NoError(t, err, "%s %q", part, other)
+							continue
+						}
+						if _, ok := err.(*Refusal); !ok { //nolint:errorlint // It has to be a refusal and wrap nothing.
+							t.Fatalf("%s %q: %v", part, other, err)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestSignatureHeaderChanged does the same to the rest of the Signature header, which no signature covers. What is let
+// through there is only another spelling of the same: another case of a name or of the algorithm, another separator.
+func TestSignatureHeaderChanged(t *testing.T) {
+	f := readVectors(t)
+	one := f.Vectors[0]
+	v := vectorVerifier(t, &f)
+	value := one.Headers["signature"]
+	through := 0
+	for i := range strings.Index(value, `signature="`) + len(`signature="`) {
+		for _, b := range append(otherBytes(value[i], i), value[i]^0x20, ' ') {
+			if b == value[i] {
+				continue
+			}
+			changed := one
+			changed.Headers = maps.Clone(one.Headers)
+			changed.Headers["signature"] = value[:i] + string([]byte{b}) + value[i+1:]
+			if err := check(v, changed.request()); err != nil {
+				if _, ok := err.(*Refusal); !ok { //nolint:errorlint // See above.
+					t.Fatalf("%d %q: %v", i, b, err)
+				}
+				continue
+			}
+			through++
+			sameLetter := 'A' <= b&^0x20 && b&^0x20 <= 'Z' && b^0x20 == value[i]
+			separators := strings.ContainsRune(separators, rune(value[i])) && strings.ContainsRune(separators, rune(b))
+			assert.True(t, sameLetter || separators, "%q at %d", b, i)
+		}
+	}
+	assert.Positive(t, through)
 }
 
 func TestOptions(t *testing.T) {
-	t.Run("prefix of the signed path", func(t *testing.T) {
-		s := newSetting(t, func(o *Options) { o.SignedPathPrefix = "/hooks/copernica" })
-		c := newCall()
-		c.signedTarget = "/hooks/copernica/failures?a=%2F"
-		c.sign(t, goodKey(t))
-		require.NoError(t, check(t.Context(), s.Verifier, c.request(t), c.body))
+	hosts := func(hosts ...string) func(*Options) { return func(o *Options) { o.Hosts = hosts } }
+	prefix := func(prefix string) func(*Options) { return func(o *Options) { o.SignedPathPrefix = prefix } }
+	for _, tc := range []struct {
+		name   string
+		option func(*Options)
+		sign   func(*call)
+		reason string
+	}{
+		{"prefix of the signed path", prefix("/hooks/copernica"), func(c *call) { c.signedTarget = "/hooks/copernica/failures?a=%2F" }, ""},
+		{"a prefix that was not signed", prefix("/hooks"), func(*call) {}, ReasonSignatureMismatch},
+		{"prefix and absolute form", prefix("/hooks"), func(c *call) {
+			c.target, c.signedTarget = "http://"+goodHost+"/failures", "/hooks/failures"
+		}, ""},
+		{"no hosts: any", hosts(), func(c *call) { c.host = "other.example:1" }, ""},
+		{"host with a port", hosts("a.example", "Hooks.Example.org:8443"), func(c *call) { c.host = "hooks.example.org:8443" }, ""},
+		{"host without the port", hosts("hooks.example.org:8443"), func(*call) {}, ReasonUnknownHost},
+		{"several accounts", func(o *Options) { o.Accounts = []string{"account-1", goodAccount} }, func(*call) {}, ""},
+		{"other accounts", func(o *Options) { o.Accounts = []string{"account-1"} }, func(*call) {}, ReasonUnknownAccount},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newSetting(t, tc.option)
+			c := newCall()
+			tc.sign(c)
+			err := check(s.Verifier, c.sign(t, goodKey(t)).request(t))
+			if tc.reason != "" {
+				assertRefused(t, tc.reason, err)
+				return
+			}
+			require.NoError(t, err)
+		})
+	}
+}
 
-		c = newCall().sign(t, goodKey(t))
-		assertRefused(t, ReasonSignatureMismatch, check(t.Context(), s.Verifier, c.request(t), c.body))
-	})
-	t.Run("prefix and absolute form", func(t *testing.T) {
-		s := newSetting(t, func(o *Options) { o.SignedPathPrefix = "/hooks" })
-		c := newCall()
-		c.target, c.signedTarget = "http://"+goodHost+"/failures", "/hooks/failures"
-		c.sign(t, goodKey(t))
-		require.NoError(t, check(t.Context(), s.Verifier, c.request(t), c.body))
-	})
-	t.Run("no hosts: any", func(t *testing.T) {
-		s := newSetting(t, func(o *Options) { o.Hosts = nil })
-		c := newCall()
-		c.host = "other.example:1"
-		c.sign(t, goodKey(t))
-		require.NoError(t, check(t.Context(), s.Verifier, c.request(t), c.body))
-	})
-	t.Run("host with a port", func(t *testing.T) {
-		s := newSetting(t, func(o *Options) { o.Hosts = []string{"a.example", "Hooks.Example.org:8443"} })
-		c := newCall()
-		c.host = "hooks.example.org:8443"
-		c.sign(t, goodKey(t))
-		require.NoError(t, check(t.Context(), s.Verifier, c.request(t), c.body))
-		c = newCall().sign(t, goodKey(t))
-		assertRefused(t, ReasonUnknownHost, check(t.Context(), s.Verifier, c.request(t), c.body))
-	})
-	t.Run("several accounts", func(t *testing.T) {
-		s := newSetting(t, func(o *Options) { o.Accounts = []string{"account-1", "account_2"} })
-		c := newCall()
-		c.set("X-Copernica-ID", "account_2")
-		c.sign(t, goodKey(t))
-		began, err := s.Begin(c.request(t))
-		require.NoError(t, err)
-		assert.Equal(t, "account_2", began.Account())
-		assertRefused(t, ReasonUnknownAccount, check(t.Context(), s.Verifier, newCall().sign(t, goodKey(t)).request(t), theBody))
-	})
-	t.Run("defaults", func(t *testing.T) {
-		v := NewVerifier(Options{Accounts: []string{goodAccount}})
-		defer v.Close()
-		assert.Equal(t, DefaultMaxAge, v.maxAge)
-		c := newCall()
-		c.set("Date", time.Now().UTC().Format(http.TimeFormat))
-		_, err := v.Begin(c.sign(t, goodKey(t)).request(t))
-		require.NoError(t, err)
-		v.keys.observe(LookupFound)
-	})
-	t.Run("the request is not kept", func(t *testing.T) {
-		s := newSetting(t)
-		r := newCall().sign(t, goodKey(t)).request(t)
-		c, err := s.Begin(r)
-		require.NoError(t, err)
-		clear(r.Header)
-		r.Host, r.RequestURI = "", ""
-		require.NoError(t, c.Finish(t.Context(), []byte(theBody)))
-	})
+func TestDefaults(t *testing.T) {
+	v := NewVerifier(Options{Accounts: []string{goodAccount}})
+	defer v.Close()
+	assert.Equal(t, DefaultMaxAge, v.maxAge)
+	assert.WithinDuration(t, time.Now(), v.now(), time.Minute)
+	v.keys.observe(LookupFound)
+	v.keys.onKnownKeys(nil)
 }
 
 // TestNotFromTheWire are requests that net/http lets nobody send.
 func TestNotFromTheWire(t *testing.T) {
 	s := newSetting(t)
-	for name, change := range map[string]func(r *http.Request){
-		ReasonMalformedTarget: func(r *http.Request) { r.RequestURI = "" },
-		ReasonMalformedHeader: func(r *http.Request) {
-			// One header that looks like two.
-			r.Header.Set("X-Nonce", "1\nx-other: 2")
-		},
-		ReasonMalformedSignature: func(r *http.Request) { r.Header.Set("Signature", r.Header.Get("Signature")+"\x00") },
+	for _, tc := range []struct {
+		reason string
+		change func(r *http.Request)
+	}{
+		{ReasonMalformedTarget, func(r *http.Request) { r.RequestURI = "" }},
+		{ReasonMalformedTarget, func(r *http.Request) { r.RequestURI = "/\x01" }},
+		{ReasonMalformedHeader, func(r *http.Request) { r.Header.Set("X-Nonce", "1\nx-other: 2") }},
+		{ReasonMalformedSignature, func(r *http.Request) { r.Header.Set("Signature", r.Header.Get("Signature")+"\x00") }},
 	} {
 		r := newCall().sign(t, goodKey(t)).request(t)
-		change(r)
+		tc.change(r)
 		_, err := s.Begin(r)
-		assertRefused(t, name, err)
+		assertRefused(t, tc.reason, err)
 	}
-	r := newCall().sign(t, goodKey(t)).request(t)
-	r.RequestURI = "/\x01"
-	_, err := s.Begin(r)
-	assertRefused(t, ReasonMalformedTarget, err)
 }
 
 // TestOverSockets sends calls through net/http's own client and server, HTTP/1.1 and HTTP/2, with a length and without.
@@ -418,13 +557,7 @@ func TestOverSockets(t *testing.T) {
 				server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					assert.Equal(t, http2, r.ProtoMajor == 2)
 					assert.Equal(t, chunked, r.ContentLength < 0)
-					c, err := s.Begin(r)
-					if !assert.NoError(t, err) {
-						return
-					}
-					body, err := io.ReadAll(r.Body)
-					assert.NoError(t, err)
-					assert.NoError(t, c.Finish(r.Context(), body))
+					assert.NoError(t, check(s.Verifier, r))
 					w.WriteHeader(http.StatusNoContent)
 				}))
 				server.EnableHTTP2 = http2
@@ -465,39 +598,52 @@ func TestKeySizes(t *testing.T) {
 	}
 }
 
-func TestEveryReasonIsShown(t *testing.T) {
-	shown := map[string]bool{
-		// In keys_test.go.
-		ReasonNoKey: true, ReasonRevokedKey: true, ReasonUnusableKey: true,
-	}
-	for _, a := range attacks() {
-		if a.reason != "" {
-			shown[a.reason] = true
-		}
-	}
-	for _, reason := range Reasons {
-		assert.True(t, shown[reason], reason)
-		delete(shown, reason)
-	}
-	assert.Empty(t, shown, "not in Reasons")
-}
-
-func TestFinishEndsWithItsContext(t *testing.T) {
+func TestBeginEndsWithTheRequest(t *testing.T) {
 	s := newSetting(t)
-	blocked := make(chan struct{})
-	s.dns.setHook(func(ctx context.Context, _ string) {
-		close(blocked)
-		<-ctx.Done()
-	})
-	c, err := s.Begin(newCall().sign(t, goodKey(t)).request(t))
-	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		<-blocked
+	s.dns.setHook(func(lookup context.Context, _ string) {
 		cancel()
-	}()
-	err = c.Finish(ctx, []byte(theBody))
+		<-lookup.Done()
+	})
+	err := check(s.Verifier, newCall().sign(t, goodKey(t)).request(t).WithContext(ctx))
 	assertUnavailable(t, err)
 	require.ErrorIs(t, err, context.Canceled)
 	assert.NotContains(t, err.Error(), "copernica", "an error holds nothing of the request")
+}
+
+func TestFinishReturnsTheErrorOfReading(t *testing.T) {
+	s := newSetting(t)
+	r := newCall().sign(t, goodKey(t)).request(t)
+	r.Body = http.MaxBytesReader(nil, r.Body, 3)
+	c, err := s.Begin(r)
+	require.NoError(t, err)
+	_, err = c.Finish(t.Context())
+	require.ErrorAs(t, err, new(*http.MaxBytesError))
+}
+
+func TestDates(t *testing.T) {
+	for _, text := range []string{
+		"Sat, 21 Nov 2026 10:15:00 GMT",
+		"Saturday, 21-Nov-26 10:15:00 GMT",
+		"Sat Nov 21 10:15:00 2026",
+		"Sat, 21 Nov 2026 10:15:00 +0000",
+		"Sat, 21 Nov 2026 11:15:00 +0100",
+		"Sat, 21 Nov 2026 05:15:00 -0500",
+		"Sat, 21 Nov 26 10:15:00 +0000",
+		"Sat, 21 Nov 26 11:15:00 +0100",
+		"Sat, 21 Nov 26 10:15:00 GMT",
+	} {
+		at, ok := parseDate(text)
+		assert.True(t, ok, text)
+		assert.True(t, signedAt.Equal(at), "%s: %s", text, at)
+	}
+	at, ok := parseDate("Sun, 1 Nov 2026 10:15:00 GMT")
+	assert.True(t, ok)
+	assert.Equal(t, 1, at.Day())
+	for _, text := range []string{
+		"", "2026-11-21T10:15:00Z", "1795256100", "Sat, 21 Nov 2026 10:15:00", "Sat, 21 Nov 2026 10:15:00 CET", "Sat, 21 Nov 2026 10:15:00 +00:00",
+		"Saturday, 21-Nov-26 10:15:00 EST", "Sat, 31 Nov 2026 10:15:00 GMT", "Sat, 21 Nov 2026 10:15:00 GMT, Sat, 21 Nov 2026 10:15:00 GMT",
+	} {
+		assertRefused(t, ReasonMalformedDate, checkDate(text, signedAt, 0))
+	}
 }
