@@ -74,6 +74,7 @@ type smtpFailureReceiver struct {
 	verifier       *signature.Verifier // nil when nobody is checked
 	resolver       signature.Resolver  // nil for the configured one
 	unverified     chan struct{}       // held while a body is read before it is known who sent it
+	connections    *connections
 	telemetry      *selfTelemetry
 	tracer         trace.Tracer
 	spanName       string
@@ -131,6 +132,7 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 		now:            time.Now,
 		waitTimeout:    defaultWaitTimeout,
 		unverified:     make(chan struct{}, maxUnverified),
+		connections:    newConnections(maxUnread),
 		forget:         func() {},
 		resource:       resource,
 		decoder:        webhook.Decoder{Location: location},
@@ -224,6 +226,10 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	// OPTIONS * would be answered by net/http itself, and not be counted.
 	server.DisableGeneralOptionsHandler = true
 	server.ErrorLog = log.New(serverLog{r.logger}, "", 0)
+	r.connections.onClose = func() {
+		r.logger.Warn("Connections whose request was not sent make room for others", zap.Int("limit", r.connections.max))
+	}
+	r.connections.bound(server)
 	// confighttp takes no notice of `keepalive: {enabled: false}`.
 	server.SetKeepAlivesEnabled(r.config.HTTP.Keepalive.HasValue())
 	listener, err := listen(ctx, &r.config.HTTP)

@@ -122,6 +122,7 @@ type requestState struct {
 	began    time.Time
 	traced   bool            // there is a span
 	body     requestBody     // as it is sent
+	unread   any             // the key of what is read, among the connections
 	call     *signature.Call // nil until the header of a signed call was checked
 	response *response       // nil until handle or handleServerError has chosen one
 	status   int             // 0 until the header is written
@@ -201,6 +202,8 @@ func (r *smtpFailureReceiver) wrap(next http.Handler) http.Handler {
 		if state.traced || len(r.config.HTTP.Middlewares) > 0 {
 			req = req.WithContext(context.WithValue(ctx, requestStateKey{}, state))
 		}
+		state.unread = r.connections.begin(state, req)
+		defer r.connections.remove(state)
 		state.body.ReadCloser = http.MaxBytesReader(state, req.Body, r.config.HTTP.MaxRequestBodySize)
 		req.Body = &state.body
 		defer func() {
