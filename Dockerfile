@@ -5,10 +5,8 @@
 #   docker build --target collector -t otelcol-smtpfailure --build-arg VERSION=$(scripts/version.sh) .
 #   docker run --rm -p 127.0.0.1:8550:8550 otelcol-smtpfailure
 
-ARG GO_VERSION=1.26.8
-
 # Compiles on the machine's own platform for the one that is asked for.
-FROM --platform=$BUILDPLATFORM golang:${GO_VERSION}-bookworm AS build
+FROM --platform=$BUILDPLATFORM golang:1.26.8-bookworm AS build
 WORKDIR /src
 COPY . .
 # The build tool runs here, so it's made before GOOS and GOARCH say otherwise.

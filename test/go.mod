@@ -2,6 +2,8 @@ module github.com/smtpfailure/opentelemetry-collector-smtpfailure/test
 
 go 1.26.0
 
+toolchain go1.26.8
+
 require (
 	github.com/grafana/grafana-foundation-sdk/go v0.0.22
 	github.com/miekg/dns v1.1.73

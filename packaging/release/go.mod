@@ -2,6 +2,8 @@ module github.com/smtpfailure/opentelemetry-collector-smtpfailure/packaging/rele
 
 go 1.26.0
 
+toolchain go1.26.8
+
 require (
 	github.com/CycloneDX/cyclonedx-go v0.12.0
 	github.com/google/licensecheck v0.3.1

@@ -2,6 +2,8 @@ module github.com/smtpfailure/opentelemetry-collector-smtpfailure/test/compose
 
 go 1.26.0
 
+toolchain go1.26.8
+
 require (
 	github.com/compose-spec/compose-go/v2 v2.16.2
 	github.com/moby/buildkit v0.29.0

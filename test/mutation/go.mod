@@ -1,3 +1,5 @@
 module github.com/smtpfailure/opentelemetry-collector-smtpfailure/test/mutation
 
-go 1.25.0
+go 1.26.0
+
+toolchain go1.26.8

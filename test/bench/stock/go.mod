@@ -1,6 +1,8 @@
 module github.com/smtpfailure/opentelemetry-collector-smtpfailure/test/bench/stock
 
-go 1.25.0
+go 1.26.0
+
+toolchain go1.26.8
 
 require (
 	github.com/open-telemetry/opentelemetry-collector-contrib/connector/countconnector v0.144.0

@@ -3,6 +3,8 @@ module github.com/smtpfailure/opentelemetry-collector-smtpfailure/test/servers/l
 
 go 1.26.5
 
+toolchain go1.26.8
+
 tool github.com/grafana/loki/v3/cmd/loki
 
 require (

@@ -1,7 +1,9 @@
 // Prometheus and promtool, which the tests run.
 module github.com/smtpfailure/opentelemetry-collector-smtpfailure/test/servers/prometheus
 
-go 1.25.0
+go 1.26.0
+
+toolchain go1.26.8
 
 tool (
 	github.com/prometheus/prometheus/cmd/prometheus
