@@ -48,6 +48,9 @@ const (
 
 	modeFull = "full"
 
+	descriptionDrop   = "drop"
+	descriptionRedact = "redact"
+
 	temporalityCumulative = "cumulative"
 	temporalityDelta      = "delta"
 
@@ -125,6 +128,11 @@ type RecipientConfig struct {
 	// Key is what the mode hmac hashes addresses with, and every mode but full the identity of a report. At least 16 bytes. Without it, a
 	// random one is made, and kept in the store if there is one.
 	Key configopaque.String `mapstructure:"key"`
+	// Description is what becomes of the description in every mode but full: drop (default), or redact, which tells it without the
+	// addresses that can be recognised in it.
+	Description string `mapstructure:"description"`
+	// Variables are the names of other variables that are told in every mode but full. The name of an array stands for all that is in it.
+	Variables []string `mapstructure:"variables"`
 
 	// prevent unkeyed literal initialization
 	_ struct{}
@@ -181,7 +189,7 @@ func createDefaultConfig() component.Config {
 		HTTP:      http,
 		Path:      defaultPath,
 		Signature: configoptional.Default(SignatureConfig{MaxAge: signature.DefaultMaxAge}),
-		Recipient: RecipientConfig{Mode: modeFull},
+		Recipient: RecipientConfig{Mode: modeFull, Description: descriptionDrop},
 		Timezone:  "UTC",
 		Tags:      TagsConfig{Include: []string{"*"}},
 		Aggregation: AggregationConfig{
@@ -327,17 +335,28 @@ func (c *Config) validateSignature() error {
 	return errors.Join(errs...)
 }
 
+// ownAttribute are the variables of which recipient.mode and recipient.description decide, or that every mode tells.
+var ownAttribute = []string{"type", "id", "recipient", "action", "state", "description", "tags"}
+
 func (c *RecipientConfig) validate() error {
 	var errs []error
 	mode, ok := privacy.ParseMode(c.Mode)
 	if !ok {
-		errs = append(errs, fmt.Errorf("recipient::mode: %q; it takes full, domain, hmac or drop", c.Mode))
+		errs = append(errs, fmt.Errorf("recipient::mode: %q; it must be full, domain, hmac or drop", c.Mode))
 	}
 	switch {
 	case c.Key == "" && mode == privacy.ModeHMAC:
-		errs = append(errs, fmt.Errorf("recipient::key: is missing; the mode hmac takes a secret of at least %d bytes", minKeyLength))
+		errs = append(errs, fmt.Errorf("recipient::key: is missing; with the mode hmac it must be a secret of at least %d bytes", minKeyLength))
 	case c.Key != "" && len(c.Key) < minKeyLength:
-		errs = append(errs, fmt.Errorf("recipient::key: has %d bytes; it takes a secret of at least %d", len(c.Key), minKeyLength))
+		errs = append(errs, fmt.Errorf("recipient::key: has %d bytes; it must be a secret of at least %d", len(c.Key), minKeyLength))
+	}
+	if c.Description != descriptionDrop && c.Description != descriptionRedact {
+		errs = append(errs, fmt.Errorf("recipient::description: %q; it must be %s or %s", c.Description, descriptionDrop, descriptionRedact))
+	}
+	for _, name := range c.Variables {
+		if name == "" || slices.Contains(ownAttribute, name) {
+			errs = append(errs, fmt.Errorf("recipient::variables: %q; it must be the name of a variable without an attribute of its own, such as mailing", name))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -74,7 +74,7 @@ func TestDefaultConfig(t *testing.T) {
 		Tags:          TagsConfig{Include: []string{"*"}},
 		Aggregation:   AggregationConfig{Interval: 10 * time.Second, Temporality: "cumulative", CardinalityLimit: 2000, MaxStale: 24 * time.Hour},
 		Signature:     configoptional.Default(SignatureConfig{MaxAge: 5 * time.Minute}),
-		Recipient:     RecipientConfig{Mode: "full"},
+		Recipient:     RecipientConfig{Mode: "full", Description: "drop"},
 		Deduplication: DeduplicationConfig{Enabled: true, TTL: 24 * time.Hour, MaxEntries: 100_000},
 		Metrics:       metadata.DefaultMetricsConfig(),
 	}
@@ -186,7 +186,7 @@ func TestEveryKey(t *testing.T) {
 			Accounts: []string{"environment-1234", "account-5678"}, Hosts: []string{"hooks.example.com"},
 			SignedPathPrefix: "/public", MaxAge: time.Minute, Resolver: "127.0.0.1:5353",
 		}),
-		Recipient: RecipientConfig{Mode: "hmac", Key: "0123456789abcdef"},
+		Recipient: RecipientConfig{Mode: "hmac", Key: "0123456789abcdef", Description: "redact", Variables: []string{"mailing", "parameters"}},
 		Metrics: metadata.MetricsConfig{
 			EmailDeliveryFailures: metadata.EmailDeliveryFailuresMetricConfig{
 				AggregationStrategy: metadata.AggregationStrategySum, // the one value it takes

@@ -1,8 +1,14 @@
 package smtpfailurereceiver
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,62 +21,223 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// telling is a report in which every field tells the recipient's address.
-const telling = "id=1&time=1795256098&recipient=Jan.Jansen%2Btest%40voorbeeld.nl&state=jan.jansen%2Btest@voorbeeld.nl&code=jan.jansen@voorbeeld.nl" +
-	"&extended=jan.jansen@voorbeeld.nl&action=jan.jansen@voorbeeld.nl" +
-	"&description=550+5.1.1+%3CJan.Jansen%2Btest%40Voorbeeld.nl%3E+unknown%2C+ask+postmaster@voorbeeld.nl&tags[]=to:jan.jansen%2Btest@voorbeeld.nl" +
-	"&parameters[mail]=jan.jansen%2540voorbeeld.nl&parameters[jan.jansen@voorbeeld.nl]=1&interests[]=mailto:jan.jansen%2Btest@voorbeeld.nl"
+const testKey = configopaque.String("0123456789abcdef")
 
-// TestNothingTellsTheRecipient looks for the address in everything that comes out: records, metrics, answers, logs and self-telemetry.
-func TestNothingTellsTheRecipient(t *testing.T) {
+// watched is a receiver of which nothing that gets out is missed: records, metrics, answers, spans, logs down to debug, and self-telemetry.
+type watched struct {
+	*run
+	logged *observer.ObservedLogs
+	out    strings.Builder
+}
+
+func startWatched(t *testing.T, config *Config) *watched {
+	t.Helper()
+	core, logged := observer.New(zap.DebugLevel)
+	return &watched{logged: logged, run: startRun(t, config, func(r *smtpFailureReceiver) {
+		r.settings.Logger = zap.New(core)
+		r.logger = r.settings.Logger
+	})}
+}
+
+func (w *watched) send(t *testing.T, contentType, body string) {
+	t.Helper()
+	w.out.WriteString(exchangeRaw(t, w.receiver.listener.Addr(), fmt.Appendf(nil,
+		"POST /failures HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", contentType, len(body), body)))
+}
+
+// all shuts the receiver down and returns what got out, in lower case.
+func (w *watched) all(t *testing.T) string {
+	t.Helper()
+	out := &w.out
+	out.WriteString(w.selfTelemetry(t))
+	require.NoError(t, w.receiver.Shutdown(t.Context()))
+	for _, logs := range w.logs.AllLogs() {
+		text, err := new(plog.JSONMarshaler).MarshalLogs(logs)
+		require.NoError(t, err)
+		out.Write(text)
+	}
+	for _, metrics := range w.metrics.AllMetrics() {
+		text, err := new(pmetric.JSONMarshaler).MarshalMetrics(metrics)
+		require.NoError(t, err)
+		out.Write(text)
+	}
+	for _, entry := range w.logged.All() {
+		fmt.Fprintln(out, entry.Message, entry.ContextMap())
+	}
+	for _, span := range w.telemetry.SpanRecorder.Ended() {
+		fmt.Fprintln(out, span.Name(), span.Attributes(), span.Events(), span.Status())
+	}
+	unescaped := percentEscape.ReplaceAllStringFunc(out.String(), func(escape string) string {
+		text, _ := url.PathUnescape(escape)
+		return text
+	})
+	return strings.ToLower(out.String() + unescaped)
+}
+
+var percentEscape = regexp.MustCompile(`(%[0-9A-Fa-f]{2})+`)
+
+// privateConfig has all that could tell something switched on.
+func privateConfig(t *testing.T, mode string) *Config {
+	t.Helper()
+	return configOf(t, fmt.Sprintf(`
+recipient: {mode: %s, key: %s, variables: [mailing]}
+metrics:
+  email.delivery.failures: {attributes: [smtp.state, error.type, email.recipient.domain, copernica.account.id]}
+  email.delivery.failures.by_tag: {attributes: [email.tag, smtp.state, email.recipient.domain]}
+`, mode, string(testKey)))
+}
+
+// secretText is a report whose every text that may be free is free, made anew each time, with what must not be seen of it.
+type secretText struct {
+	rng     *rand.Rand
+	secrets []string
+}
+
+func (s *secretText) word() string {
+	letters := []rune("abcdefghijklmnopqrstuvwxyzäéøжя山")
+	word := []rune("x")
+	for range 7 + s.rng.IntN(8) {
+		word = append(word, letters[s.rng.IntN(len(letters))])
+	}
+	return string(word)
+}
+
+func (s *secretText) secret() string {
+	word := s.word()
+	s.secrets = append(s.secrets, word)
+	return word
+}
+
+// text is free text.
+func (s *secretText) text() string {
+	forms := []string{"%s", "550 5.1.1 <%s@elsewhere.example> unknown", "user %s", "4%s", "Dear %s,\r\n\tyour mail", "http://%s:pw@host/"}
+	return strings.ReplaceAll(forms[s.rng.IntN(len(forms))], "%s", s.secret())
+}
+
+// report returns the variables of a report. The recipient is in its id, its tags and its state, as people put it there.
+func (s *secretText) report(hideDomain bool) map[string]any {
+	local, domain := s.word()+[]string{"", ".", "-", "_", "+"}[s.rng.IntN(5)]+"doe"+fmt.Sprint(s.rng.IntN(100)), "x"+fmt.Sprint(s.rng.Uint32())+".example"
+	s.secrets = append(s.secrets, local)
+	if hideDomain {
+		s.secrets = append(s.secrets, domain)
+	}
+	address := local + "@" + domain
+	variables := map[string]any{
+		"id":          fmt.Sprintf("%d-%s", s.rng.Int(), local),
+		"type":        "failure",
+		"recipient":   address,
+		"state":       "for " + strings.ToUpper(address),
+		"tags":        []string{"news", address, "to:" + local, url.QueryEscape(address)},
+		"description": s.text(),
+		"mailing":     "m1",
+		"parameters":  map[string]any{s.secret(): s.text(), "k": []string{s.text()}},
+		s.secret():    s.text(),
+		"Description": s.text(),
+		"fields":      map[string]any{"firstname": s.secret(), "to": address},
+	}
+	for _, name := range []string{"code", "extended", "time", "timestamp", "action"} {
+		if s.rng.IntN(2) == 0 {
+			variables[name] = s.text()
+		}
+	}
+	switch s.rng.IntN(8) {
+	case 0:
+		variables["recipient"] = []string{s.secret() + "@a.example", address}
+	case 1:
+		variables["type"] = s.text()
+	case 2:
+		variables["id"] = ""
+	case 3:
+		variables["description"] = []string{s.text(), s.text()}
+	}
+	return variables
+}
+
+func formOf(variables map[string]any) string {
+	values := url.Values{}
+	var add func(name string, value any)
+	add = func(name string, value any) {
+		switch value := value.(type) {
+		case string:
+			values.Add(name, value)
+		case []string:
+			for _, one := range value {
+				values.Add(name+"[]", one)
+			}
+		case map[string]any:
+			for _, key := range slices.Sorted(maps.Keys(value)) {
+				add(name+"["+key+"]", value[key])
+			}
+		}
+	}
+	for name, value := range variables {
+		add(name, value)
+	}
+	return values.Encode()
+}
+
+// TestNothingThatIsFreeTextLeaves is the property that the private modes are for: with description: drop, nothing that was sent in a free-text
+// variable, and nothing of the recipient that the mode does not tell, occurs in anything that gets out.
+func TestNothingThatIsFreeTextLeaves(t *testing.T) {
+	const reports = 60
 	for _, mode := range []string{"full", "domain", "hmac", "drop"} {
 		t.Run(mode, func(t *testing.T) {
-			config := defaultConfig()
-			config.Recipient.Mode = mode
-			if mode == "hmac" {
-				config.Recipient.Key = configopaque.String("0123456789abcdef")
-			}
-			logger, logged := observer.New(zap.DebugLevel)
-			run := startRun(t, config, func(r *smtpFailureReceiver) { r.logger = zap.New(logger) })
-			address := run.receiver.listener.Addr()
-			request := func(body string) []byte {
-				return fmt.Appendf(nil, "POST /failures HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
-			}
-			out := exchangeRaw(t, address, request(telling))
-			require.Contains(t, out, "200 OK")
-			out += exchangeRaw(t, address, request(strings.Replace(telling, "id=1", "type=jan.jansen@voorbeeld.nl", 1)))
-			out += exchangeRaw(t, address, request(strings.Replace(telling, "id=1", "id=", 1)))
-			out += run.selfTelemetry(t)
-			require.NoError(t, run.receiver.Shutdown(t.Context()))
-
-			for _, logs := range run.logs.AllLogs() {
-				text, err := new(plog.JSONMarshaler).MarshalLogs(logs)
+			s := &secretText{rng: rand.New(rand.NewPCG(16, uint64(len(mode))))} //nolint:gosec // It has to be the same again.
+			w := startWatched(t, privateConfig(t, mode))
+			for i := range reports {
+				report := s.report(mode == "drop")
+				if i%2 == 0 {
+					w.send(t, typeForm, formOf(report))
+					continue
+				}
+				body, err := json.Marshal(report)
 				require.NoError(t, err)
-				out += string(text)
+				if i%10 == 1 {
+					body = body[:len(body)-1-s.rng.IntN(len(body)-1)]
+				}
+				w.send(t, typeJSON, string(body))
 			}
-			for _, metrics := range run.metrics.AllMetrics() {
-				text, err := new(pmetric.JSONMarshaler).MarshalMetrics(metrics)
-				require.NoError(t, err)
-				out += string(text)
+			out := w.all(t)
+			seen := 0
+			for _, secret := range s.secrets {
+				if strings.Contains(out, strings.ToLower(secret)) {
+					seen++
+					if mode != "full" {
+						t.Errorf("%q got out", secret)
+					}
+				}
 			}
-			for _, entry := range logged.All() {
-				out += fmt.Sprint(entry.Message, entry.ContextMap())
+			assert.Equal(t, mode == "full", seen > 0, "the test can see what gets out")
+			for _, told := range []string{`"news"`, `"copernica.mailing"`, `"m1"`, "error.type", "log.record.uid"} {
+				assert.Contains(t, out, told, "what may be told is")
 			}
-			out = strings.ToLower(out)
-			assert.Equal(t, mode == "full", strings.Contains(out, "jansen"))
-			assert.Equal(t, mode != "drop", strings.Contains(out, "voorbeeld.nl"))
-			// What is left can still be read.
-			assert.Contains(t, out, "550 5.1.1")
+			assert.Greater(t, w.logs.LogRecordCount(), reports/2)
 		})
 	}
 }
+
+// TestRedactedDescription has the description told, without its addresses.
+func TestRedactedDescription(t *testing.T) {
+	config := privateConfig(t, "domain")
+	config.Recipient.Description = descriptionRedact
+	w := startWatched(t, config)
+	w.send(t, typeForm, "id=1&recipient=jane@acme.example&code=550&description=550+<jane@acme.example>+unknown,+ask+bob@acme.example")
+	w.send(t, typeForm, "id=2&recipient=jane@acme.example&code=550")
+	out := w.all(t)
+	assert.Contains(t, out, "550 <[recipient]> unknown, ask [address]")
+	assert.Contains(t, out, `"body":{"stringvalue":"550 mailbox_unavailable"}`, "a line takes the place of a description that is not there")
+	assert.NotContains(t, out, "jane")
+	assert.NotContains(t, out, "bob")
+}
+
+const telling = "id=1&time=1795256098&recipient=Jan.Jansen@voorbeeld.nl&tags[]=news&code=550"
 
 // TestAGuessCannotBeConfirmed sends the same report to two receivers. In full mode anyone can compute log.record.uid; in every other
 // mode it depends on a key, be it configured or made by the receiver.
 func TestAGuessCannotBeConfirmed(t *testing.T) {
 	uid := func(mode string, key configopaque.String) string {
 		config := defaultConfig()
-		config.Recipient = RecipientConfig{Mode: mode, Key: key}
+		config.Recipient.Mode, config.Recipient.Key = mode, key
 		run := startRun(t, config, asItIs)
 		require.Equal(t, http.StatusOK, run.post(t, telling).status)
 		require.Equal(t, http.StatusOK, run.post(t, telling).status)
@@ -85,8 +252,8 @@ func TestAGuessCannotBeConfirmed(t *testing.T) {
 		assert.NotEqual(t, first, second, "%s: each receiver has a random key", mode)
 	}
 	for _, mode := range []string{"domain", "hmac", "drop"} {
-		keyed := uid(mode, "0123456789abcdef")
-		assert.Equal(t, keyed, uid(mode, "0123456789abcdef"))
+		keyed := uid(mode, testKey)
+		assert.Equal(t, keyed, uid(mode, testKey))
 		assert.NotEqual(t, keyed, uid(mode, "0123456789abcdeg"))
 		assert.NotEqual(t, keyed, full)
 	}

@@ -105,8 +105,6 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 	if err != nil {
 		return nil, fmt.Errorf("resource_attributes: %w", err)
 	}
-	// The mode was checked when the configuration was.
-	mode, _ := privacy.ParseMode(config.Recipient.Mode)
 	telemetry, err := newSelfTelemetry(settings.ID, settings.TelemetrySettings)
 	if err != nil {
 		return nil, err
@@ -136,7 +134,7 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 		forget:         func() {},
 		resource:       resource,
 		decoder:        webhook.Decoder{Location: location},
-		privacy:        privacy.Policy{Mode: mode, Key: []byte(config.Recipient.Key)},
+		privacy:        newPolicy(&config.Recipient),
 		telemetry:      telemetry,
 		tracer:         metadata.Tracer(settings.TelemetrySettings),
 		spanName:       "receiver/" + settings.ID.String() + "/Request",
@@ -152,6 +150,17 @@ func limited(logger *zap.Logger) *zap.Logger {
 	return logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(core, time.Minute, first, thereafter)
 	}))
+}
+
+// newPolicy expects a valid configuration.
+func newPolicy(config *RecipientConfig) privacy.Policy {
+	mode, _ := privacy.ParseMode(config.Mode)
+	return privacy.Policy{
+		Mode:      mode,
+		Key:       []byte(config.Key),
+		Redact:    config.Description == descriptionRedact,
+		Variables: config.Variables,
+	}
 }
 
 // newResource returns the resource of all that is emitted. The instance id is new for each process unless one is configured: two replicas
