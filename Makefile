@@ -4,14 +4,14 @@
 
 NAME := otelcol-smtpfailure
 BINARY := bin/$(NAME)
-TOOLS := builder golangci-lint mdatagen
+TOOLS := builder compat golangci-lint mdatagen
 RELEASE_TOOLS := release govulncheck
 # The servers of other projects that the tests run.
 SERVERS := prometheus promtool loki
 TRANSFORMATIONS := test/transformations/node_modules
 # Those with code of ours.
-CODE := . packaging/release test test/bench test/compose test/mutation
-MODULES := $(CODE) internal/tools test/bench/stock test/servers/prometheus
+CODE := . internal/tools packaging/release test test/bench test/compose test/mutation
+MODULES := $(CODE) test/bench/stock test/servers/prometheus
 SOURCES := $(shell find receiver internal -path internal/tools -prune -o -name '*.go' ! -name '*_test.go' -print)
 
 # Packagers that build outside of a git checkout say which release they build.
@@ -40,7 +40,7 @@ run: build ## Build, then start the collector with the quickstart configuration
 test: ## Run the tests, with the race detector where there is a C compiler, and print the coverage
 	@scripts/test.sh
 	@# -count=1: they read files of other modules, of which the test cache knows nothing.
-	@for module in packaging/release test/bench test/compose test/mutation; do \
+	@for module in internal/tools packaging/release test/bench test/compose test/mutation; do \
 		(cd $$module && go test -count=1 ./...) || exit 1; \
 	done
 	cd test && go test -count=1 ./dashboard ./pictures
@@ -74,8 +74,8 @@ $(TRANSFORMATIONS): $(addprefix test/transformations/,package.json package-lock.
 	@touch $@
 
 .PHONY: compat
-compat: .tools/builder ## Build and test the receiver with the oldest and the newest collector, and print the matrix
-	@scripts/compat.sh
+compat: .tools/builder .tools/compat ## Build and test the receiver with the oldest and the newest collector; LISTED=v0.999.0 for one more
+	@LISTED='$(LISTED)' scripts/compat.sh
 
 .PHONY: bench
 bench: build ## Run the benchmarks, and compare whole processes: a bare server, this receiver, the stock pipeline
@@ -162,6 +162,7 @@ build/version: FORCE
 	@version='$(VERSION)'; [ "$$(cat $@ 2>/dev/null)" = "$$version" ] || echo "$$version" > $@
 
 .tools/builder: PACKAGE := go.opentelemetry.io/collector/cmd/builder
+.tools/compat: PACKAGE := ./compat
 .tools/mdatagen: PACKAGE := go.opentelemetry.io/collector/cmd/mdatagen
 .tools/golangci-lint: PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
@@ -176,6 +177,7 @@ $(TOOLS:%=.tools/%): MODULE := internal/tools
 $(TOOLS:%=.tools/%): internal/tools/go.mod internal/tools/go.sum
 $(RELEASE_TOOLS:%=.tools/%): MODULE := packaging/release
 $(RELEASE_TOOLS:%=.tools/%): packaging/release/go.mod packaging/release/go.sum
+.tools/compat: $(filter-out %_test.go,$(wildcard internal/tools/compat/*.go))
 .tools/release: $(filter-out %_test.go,$(wildcard packaging/release/*.go))
 .tools/prometheus .tools/promtool: MODULE := test/servers/prometheus
 .tools/prometheus .tools/promtool: test/servers/prometheus/go.mod test/servers/prometheus/go.sum

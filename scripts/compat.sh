@@ -1,86 +1,54 @@
 #!/usr/bin/env bash
 # Builds and tests the component with the oldest collector that it supports, which is the one in go.mod, and with the newest of which every
-# module can be had; and sends a report to a collector made of each. NEWEST=v0.164.0 takes that one instead of looking for it.
+# module can be had; and sends a report to a collector made of each. It names newer ones that could not be taken, and fails where nothing known
+# explains that. LISTED=v0.999.0,… tries these too, as if the proxy listed them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 core=go.opentelemetry.io/collector
 contrib=github.com/open-telemetry/opentelemetry-collector-contrib
-storage=$contrib/extension/storage/filestorage
 here=$PWD
 work=$here/build/compat
 
-# What the collector that is sent a report is made of, beside the receiver.
-service=("$core/otelcol" "$core/service" "$core/exporter/debugexporter")
-
-directly() { # the collector's modules that go.mod asks for, of the versions that begin with $1
-	awk -v begin="$1" '$1 ~ /(open-telemetry\/opentelemetry-collector-contrib|go\.opentelemetry\.io\/collector)\// && index($2, begin) == 1 && !/indirect/ { print $1 }' go.mod
+sources() { # a copy of the receiver's module in $1
+	rm -rf "$1"
+	mkdir -p "$1"
+	cp -R go.mod go.sum metadata.yaml receiver internal testdata "$1"
+	rm -rf "$1/internal/tools"
 }
 
-stable_of() { # the version of the stable modules that goes with $1
-	local mod
-	mod=$(go mod download -json "$core/receiver/receiverhelper@$1" | sed -n 's/.*"GoMod": "\(.*\)".*/\1/p')
-	awk -v pdata="$core/pdata" '$1 == pdata { print $2 }' "$mod"
-}
-
-modules_at() { # all modules that are needed, at $1
-	local stable module
-	stable=$(stable_of "$1")
-	[[ -n $stable ]]
-	for module in $(directly v1) "$core/confmap/provider/envprovider" "$core/confmap/provider/fileprovider"; do echo "$module@$stable"; done
-	for module in $(directly v0) "${service[@]}" "$storage"; do
-		# What nothing else in a collector asks for stays at the version of go.mod.
-		[[ $module == "$core/config/confighttp/xconfighttp" ]] || echo "$module@$1"
-	done
-}
-
-available() { # whether every one can be downloaded: a proxy may list what it does not have
-	local modules
-	modules=$(modules_at "$1") || return 1
-	# shellcheck disable=SC2086
-	go mod download $modules
-}
-
-newest() {
-	local version
-	for version in $(go list -m -versions "$core/receiver/receiverhelper" | tr ' ' '\n' | grep '^v' | sort -rV); do
-		if available "$version" 2>>"$work/newest.log"; then
-			echo "$version"
-			return
-		fi
-	done
-	return 1
-}
-
-check() { # builds and tests with the collector $1
-	local version=$1 stable modules directory=$work/$1
-	rm -rf "$directory"
-	mkdir -p "$directory/src"
-	cp -R go.mod go.sum metadata.yaml receiver internal testdata "$directory/src"
+check() { # builds and tests with the collector $1, which is made of the modules $2…
+	local version=$1 directory=$work/$1
+	shift
+	sources "$directory/src"
 	cd "$directory/src"
-	stable=$(stable_of "$version")
-	modules=$(modules_at "$version")
-	# shellcheck disable=SC2086
-	go get $modules
+	go get "$@"
 	go mod tidy
 	go vet ./...
 	go test ./...
 
+	at() { # the version that was found for the module $1
+		local module
+		for module in "${modules[@]}"; do [[ $module != "$1@"* ]] || echo "${module#*@}"; done
+	}
+	modules=("$@")
 	cat >"$directory/builder-config.yaml" <<-EOF
 		dist: {name: otelcol-compat, module: example.com/compat, output_path: $directory/build}
 		receivers:
 		  - gomod: github.com/smtpfailure/opentelemetry-collector-smtpfailure v0.1.0
 		    import: github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver
 		    path: $directory/src
-		exporters: [{gomod: $core/exporter/debugexporter $version}]
-		extensions: [{gomod: $storage $version}]
-		providers: [{gomod: $core/confmap/provider/envprovider $stable}, {gomod: $core/confmap/provider/fileprovider $stable}]
+		exporters: [{gomod: $core/exporter/debugexporter $(at $core/exporter/debugexporter)}]
+		extensions: [{gomod: $contrib/extension/storage/filestorage $(at $contrib/extension/storage/filestorage)}]
+		providers:
+		  - gomod: $core/confmap/provider/envprovider $(at $core/confmap/provider/envprovider)
+		  - gomod: $core/confmap/provider/fileprovider $(at $core/confmap/provider/fileprovider)
 	EOF
 	# The tool's version may differ from that of the modules.
 	"$here/.tools/builder" --config "$directory/builder-config.yaml" --skip-compilation --skip-strict-versioning
 	cd "$directory/build"
 	# ocb writes the version of the core that it was built with.
-	go get "${service[@]/%/@$version}"
+	go get "$core/otelcol@$(at $core/otelcol)" "$core/service@$(at $core/service)"
 	go mod tidy
 	CGO_ENABLED=0 go build -trimpath -o otelcol-compat .
 	cd "$here"
@@ -122,27 +90,28 @@ smoke() { # sends the collector in $1 a report, the same one again after a resta
 
 # The script calls itself for each version: in the condition of an `if`, no error would end a function.
 if [[ ${1-} == check ]]; then
-	check "$2"
+	shift
+	check "$@"
 	exit
 fi
 
-mkdir -p "$work"
-: >"$work/newest.log"
-oldest=$(awk -v module="$core/receiver/receiverhelper" '$1 == module { print $2 }' go.mod)
-latest=${NEWEST:-$(newest)}
-
+sources "$work/find"
 failed=0
+# What it could not take, it says itself.
+.tools/compat -listed "${LISTED-}" "$work/find" >"$work/collectors" || failed=1
+
 rows=
-for version in "$oldest" "$latest"; do
+while read -r version modules; do
 	echo "Collector $version; what it says goes to build/compat/$version.log"
-	if scripts/compat.sh check "$version" >"$work/$version.log" 2>&1; then
+	# shellcheck disable=SC2086
+	if scripts/compat.sh check "$version" $modules >"$work/$version.log" 2>&1 </dev/null; then
 		result=passed
 	else
 		result='FAILED'
 		failed=1
 		tail -n 40 "$work/$version.log"
 	fi
-	rows+=$(printf '| %s / %s | %s | %s |' "$version" "$(stable_of "$version")" "$(go env GOVERSION)" "$result")$'\n'
-done
+	rows+=$(printf '| %s | %s | %s |' "$version" "$(go env GOVERSION)" "$result")$'\n'
+done <"$work/collectors"
 printf '\n| Collector | Go | build, tests, a report before and after a restart |\n|---|---|---|\n%s' "$rows"
 exit "$failed"
