@@ -81,6 +81,8 @@ var companions = []struct{ prefix, yaml string }{
 	{"recipient.mode", "recipient: {key: 0123456789abcdef}"},
 	{"ownership_files[].name", "ownership_files: [{content: text}]"},
 	{"ownership_files[]", "ownership_files: [{name: file.txt}]"},
+	{"causes[].phrase", "causes: [{error_type: policy}]"},
+	{"causes[].error_type", "causes: [{phrase: weergave geweigerd}]"},
 }
 
 // configured returns the configuration with one option set to a value in YAML.

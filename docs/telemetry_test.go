@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 )
 
 const telemetryPage = "telemetry.md"
@@ -85,14 +87,33 @@ func TestRecordAttributes(t *testing.T) {
 	}
 }
 
-// checkEnum expects that examples of an attribute with a closed list of values are of that list.
+// checkEnum expects that examples of an attribute with a closed list of values are that list, or some of it where it is long and
+// stands elsewhere.
 func checkEnum(t *testing.T, attributes map[string]any, name, examples string) {
 	t.Helper()
 	enum := texts(section(t, attributes, name)["enum"])
 	if enum == nil {
 		return
 	}
+	if len(enum) > 5 {
+		assert.Subset(t, enum, codeIn(examples), "values of %s", name)
+		return
+	}
 	assert.ElementsMatch(t, enum, codeIn(examples), "the values of %s", name)
+}
+
+// TestCauses compares the list of causes with the code.
+func TestCauses(t *testing.T) {
+	enum := texts(section(t, metadata(t), "attributes", "error.type")["enum"])
+	assert.Equal(t, smtpstatus.CauseNames(), enum, "metadata.yaml")
+	assert.ElementsMatch(t, enum, codeIn(named(t, "Attribute")["error.type"]["For example"]), telemetryPage)
+	for _, column := range []string{"Cause", "Cause here"} {
+		var listed []string
+		for _, row := range rowsOf(t, "causes.md", column) {
+			listed = append(listed, codeIn(row[column])...)
+		}
+		assert.Equal(t, enum, listed, "causes.md, the table of %s", column)
+	}
 }
 
 func TestCounters(t *testing.T) {

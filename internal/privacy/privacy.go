@@ -69,6 +69,7 @@ func (p *Policy) Apply(e *webhook.Event) {
 		Class:        e.Class,
 		Asynchronous: e.Asynchronous,
 		Cause:        e.Cause,
+		DecidedBy:    e.DecidedBy,
 		Account:      e.Account,
 		Identity:     e.Identity,
 	}

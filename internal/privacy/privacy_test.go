@@ -104,7 +104,7 @@ func TestApply(t *testing.T) {
 			sent := eventOf(t, all...)
 			lists := sent.Variables
 			want := told
-			want.Identity, want.Cause = sent.Identity, sent.Cause
+			want.Identity, want.Cause, want.DecidedBy = sent.Identity, sent.Cause, sent.DecidedBy
 			tc.change(&want)
 			tc.policy.Key = testKey
 			tc.policy.Apply(sent)

@@ -3,7 +3,6 @@ package smtpstatus
 import (
 	_ "embed"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -67,10 +66,10 @@ const (
 // Phrase is a part of descriptions that tells their cause.
 type Phrase struct{ Text, Cause string }
 
-// Causes tells why deliveries failed. It is safe for concurrent use.
+// Causes tells why deliveries failed. It is safe for concurrent use. A nil one has the built-in
+// phrases alone.
 type Causes struct {
-	own     *phrases // nil without phrases of the user's
-	builtIn *phrases
+	own *phrases
 }
 
 //go:embed causes.txt
@@ -87,24 +86,23 @@ var builtIn = sync.OnceValue(func() *phrases {
 // NewCauses returns Causes that try the phrases of own before the built-in ones. Each must have a
 // text that holds more than numbers and small words, and a cause of the closed list.
 func NewCauses(own []Phrase) (*Causes, error) {
-	c := &Causes{builtIn: builtIn()}
+	builtIn() // so that it is the start that takes the time
 	if len(own) == 0 {
-		return c, nil
+		return nil, nil
 	}
 	rules := make([]rule, len(own))
 	for i, p := range own {
 		text := string(fold(make([]byte, 0, 2*len(p.Text)+1), p.Text))
 		if text == "" {
-			return nil, fmt.Errorf("phrase %d: %w", i, ErrEmptyPhrase)
+			return nil, ErrEmptyPhrase
 		}
 		if !slices.Contains(causeNames, p.Cause) {
-			return nil, fmt.Errorf("phrase %d: %w", i, ErrUnknownCause)
+			return nil, ErrUnknownCause
 		}
 		// A part of the description may end within a word.
 		rules[i] = rule{cause: p.Cause, phrase: strings.TrimSuffix(text, " ")}
 	}
-	c.own = compile(rules)
-	return c, nil
+	return &Causes{own: compile(rules)}, nil
 }
 
 // The errors of NewCauses.
@@ -129,12 +127,12 @@ var (
 func (c *Causes) Cause(description string, e Enhanced, code int, state string) (string, DecidedBy) {
 	var buf [len(" x.65535.65535 ") + maxText + 4]byte
 	text := foldReport(buf[:0], description, e)
-	if c.own != nil {
+	if c != nil {
 		if best := c.own.best(text); best != nil {
 			return best.cause, ByPhrase
 		}
 	}
-	best := c.builtIn.best(text)
+	best := builtIn().best(text)
 	if best != nil && !best.weak {
 		return best.cause, ByPhrase
 	}

@@ -36,6 +36,8 @@ type Decoder struct {
 	Location *time.Location
 	// Key keys the identities, so that nobody without it can try out recipients with one. Without a key anybody can.
 	Key []byte
+	// Causes tells why deliveries failed; nil has the built-in phrases alone.
+	Causes *smtpstatus.Causes
 }
 
 // Call is what arrived.
@@ -152,7 +154,7 @@ func (r *reading) derive() {
 	r.Identity = r.identity()
 	if r.Kind.HasRecord() {
 		r.Class = smtpstatus.Class(r.Extended, r.Code)
-		r.Cause = smtpstatus.Reason(r.Extended, r.Code, r.State)
+		r.Cause, r.DecidedBy = r.Causes.Cause(r.Description, r.Extended, r.Code, r.State)
 	}
 }
 

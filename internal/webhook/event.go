@@ -55,8 +55,9 @@ type Event struct {
 	Class string
 	// Asynchronous reports whether the message was accepted first and a bounce came back later.
 	Asynchronous bool
-	// Cause is why it failed, one of smtpstatus.Reasons.
-	Cause string
+	// Cause is why it failed, one of smtpstatus.CauseNames, and DecidedBy what told it.
+	Cause     string
+	DecidedBy smtpstatus.DecidedBy
 	// Account is who signed the call; empty when that was not checked.
 	Account string
 	// Identity tells this event from others and from its repeats.

@@ -9,11 +9,11 @@ import (
 
 func TestSummary(t *testing.T) {
 	for _, tc := range []struct{ body, want string }{
-		{"id=1&code=550&extended=5.1.1&state=rcptto", "550 5.1.1 bad_destination_mailbox_address rcptto"},
-		{"state=rcptto&extended=5.1.1&code=550&id=1", "550 5.1.1 bad_destination_mailbox_address rcptto"},
-		{"id=1&code=421&state=data", "421 service_not_available data"},
+		{"id=1&code=550&extended=5.1.1&state=rcptto", "550 5.1.1 recipient_unknown rcptto"},
+		{"state=rcptto&extended=5.1.1&code=550&id=1", "550 5.1.1 recipient_unknown rcptto"},
+		{"id=1&code=421&state=data", "421 server_error data"},
 		{"id=1&extended=4.2.2", "4.2.2 mailbox_full"},
-		{"id=1&state=dns", "dns_failure dns"},
+		{"id=1&state=dns", "connection_failed dns"},
 		{"id=1&code=55x&extended=5.1&state=bounce", "_OTHER bounce"}, // what cannot be read may be any text
 		{"id=1&recipient=a@b.example&action=failed", "_OTHER"},
 	} {
@@ -73,21 +73,21 @@ func TestAsynchronous(t *testing.T) {
 }
 
 // The tables are smtpstatus's; here is that they are asked the right things.
-func TestClassAndReasonAreThoseOfTheStatus(t *testing.T) {
-	for _, tc := range []struct{ body, class, reason string }{
-		{"id=1&code=550&extended=5.1.1&state=rcptto", smtpstatus.ClassPermanent, "bad_destination_mailbox_address"},
+func TestClassAndCauseAreThoseOfTheStatus(t *testing.T) {
+	for _, tc := range []struct{ body, class, cause string }{
+		{"id=1&code=550&extended=5.1.1&state=rcptto", smtpstatus.ClassPermanent, "recipient_unknown"},
 		{"id=1&code=550&extended=4.2.2", smtpstatus.ClassTransient, "mailbox_full"}, // the enhanced status wins
-		{"id=1&code=421", smtpstatus.ClassTransient, "service_not_available"},
-		{"id=1&code=521", smtpstatus.ClassPermanent, "host_does_not_accept_mail"},
-		{"id=1&state=dns", smtpstatus.ClassUnknown, "dns_failure"},
+		{"id=1&code=421", smtpstatus.ClassTransient, "server_error"},
+		{"id=1&code=550&description=Over+quota", smtpstatus.ClassPermanent, "mailbox_full"},
+		{"id=1&state=dns", smtpstatus.ClassUnknown, "connection_failed"},
 		{"id=1&state=bounce", smtpstatus.ClassUnknown, smtpstatus.Other},
 		{"id=1", smtpstatus.ClassUnknown, smtpstatus.Other},
-		{"id=1&code=none&extended=none&state=connect", smtpstatus.ClassUnknown, "connection_failure"}, // what cannot be read says nothing
+		{"id=1&code=none&extended=none&state=connect", smtpstatus.ClassUnknown, "connection_failed"}, // what cannot be read says nothing
 		{"id=1&code[]=550&extended[]=5.1.1", smtpstatus.ClassUnknown, smtpstatus.Other},
 	} {
 		r := mustForm(t, tc.body)
-		if class, reason := r.Class, r.Cause; class != tc.class || reason != tc.reason {
-			t.Errorf("%s: %s %s, want %s %s", tc.body, class, reason, tc.class, tc.reason)
+		if class, cause := r.Class, r.Cause; class != tc.class || cause != tc.cause {
+			t.Errorf("%s: %s %s, want %s %s", tc.body, class, cause, tc.class, tc.cause)
 		}
 	}
 }

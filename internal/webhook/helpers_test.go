@@ -12,7 +12,7 @@ import (
 )
 
 // visible compares what an event says, and not what follows from it.
-var visible = cmp.Options{cmpopts.IgnoreFields(Event{}, "Domain", "Class", "Asynchronous", "Cause", "Identity"), cmpopts.EquateEmpty()}
+var visible = cmp.Options{cmpopts.IgnoreFields(Event{}, "Domain", "Class", "Asynchronous", "Cause", "DecidedBy", "Identity"), cmpopts.EquateEmpty()}
 
 // decodeCase is a body and what it has to be read as: want when it is a report, else the error err.
 type decodeCase struct {

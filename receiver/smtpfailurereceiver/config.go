@@ -24,6 +24,7 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/privacy"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -74,6 +75,8 @@ type Config struct {
 	Timezone string `mapstructure:"timezone"`
 	// ResourceAttributes are set on all that is emitted: strings, numbers or booleans. service.name defaults to smtp_failure.
 	ResourceAttributes map[string]any `mapstructure:"resource_attributes"`
+	// Causes are phrases that tell why deliveries failed. They are tried before the built-in ones.
+	Causes []CauseConfig `mapstructure:"causes"`
 	// Tags says which tags may become metric attributes.
 	Tags TagsConfig `mapstructure:"tags"`
 	// Aggregation is how the counters are kept and sent.
@@ -133,6 +136,17 @@ type RecipientConfig struct {
 	Description string `mapstructure:"description"`
 	// Variables are the names of other variables that are told in every mode but full. The name of an array stands for all that is in it.
 	Variables []string `mapstructure:"variables"`
+
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+// CauseConfig says what a phrase tells.
+type CauseConfig struct {
+	// Phrase is a part of the description, upper and lower case alike.
+	Phrase string `mapstructure:"phrase"`
+	// ErrorType is the cause it tells, one of the values of error.type.
+	ErrorType string `mapstructure:"error_type"`
 
 	// prevent unkeyed literal initialization
 	_ struct{}
@@ -217,6 +231,7 @@ func (c *Config) Validate() error {
 		c.Recipient.validate(),
 		c.validateTimezone(),
 		c.validateResourceAttributes(),
+		c.validateCauses(),
 		c.Tags.validate(),
 		c.Aggregation.validate(),
 		c.Deduplication.validate(),
@@ -396,6 +411,28 @@ func (c *Config) validateResourceAttributes() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (c *Config) validateCauses() error {
+	var errs []error
+	for i, phrase := range c.phrases() {
+		_, err := smtpstatus.NewCauses([]smtpstatus.Phrase{phrase})
+		switch {
+		case errors.Is(err, smtpstatus.ErrEmptyPhrase):
+			errs = append(errs, fmt.Errorf("causes::%d::phrase: %q %w", i, phrase.Text, err))
+		case err != nil:
+			errs = append(errs, fmt.Errorf("causes::%d::error_type: %q %w", i, phrase.Cause, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) phrases() []smtpstatus.Phrase {
+	phrases := make([]smtpstatus.Phrase, len(c.Causes))
+	for i, cause := range c.Causes {
+		phrases[i] = smtpstatus.Phrase{Text: cause.Phrase, Cause: cause.ErrorType}
+	}
+	return phrases
 }
 
 func (c *TagsConfig) validate() error {

@@ -178,6 +178,7 @@ func TestEveryKey(t *testing.T) {
 			"service.name": "mail", "service.instance.id": "replica-1", "deployment.environment.name": "production",
 			"customer.number": 42, "customer.share": 0.5, "customer.active": true,
 		},
+		Causes:        []CauseConfig{{Phrase: "weergave geweigerd", ErrorType: "policy"}},
 		Tags:          TagsConfig{Include: []string{"campaign-*", "newsletter"}, Exclude: []string{"*-test", `\*`}},
 		Aggregation:   AggregationConfig{Interval: time.Minute, Temporality: "delta", CardinalityLimit: 500},
 		Deduplication: DeduplicationConfig{TTL: time.Hour, MaxEntries: 5000},

@@ -205,6 +205,7 @@ func (r *smtpFailureReceiver) accept(ctx context.Context, event *webhook.Event, 
 	for _, field := range event.Anomalies {
 		r.telemetry.anomaly(ctx, field)
 	}
+	r.telemetry.caused(ctx, event.DecidedBy)
 	r.telemetry.overflowed(ctx, r.counters, over)
 	if outcome == ledger.Refused {
 		return responseRefused, nil

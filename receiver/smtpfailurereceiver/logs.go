@@ -14,6 +14,7 @@ const (
 	eventName = "email.delivery.failed"
 
 	attributeMessageID = "email.message.id"
+	attributeMeaning   = "smtp.response.enhanced_status_meaning"
 	attributeAddress   = "email.recipient.address"
 	attributeTags      = "email.tags"
 	attributeType      = "copernica.type"
@@ -56,7 +57,7 @@ func newLogs(e *webhook.Event, resource pcommon.Resource, version string) plog.L
 	}
 
 	attributes := record.Attributes()
-	attributes.EnsureCapacity(14 + len(e.Variables))
+	attributes.EnsureCapacity(15 + len(e.Variables))
 	put := func(name, value string) {
 		if value != "" {
 			attributes.PutStr(name, value)
@@ -67,6 +68,8 @@ func newLogs(e *webhook.Event, resource pcommon.Resource, version string) plog.L
 	put(attributeDomain, e.Domain)
 	put(attributeState, e.State)
 	put(attributeExtended, e.Extended.String())
+	meaning, _ := e.Extended.Meaning()
+	put(attributeMeaning, meaning)
 	put(attributeMode, modeOf(e).String())
 	put(attributeClass, e.Class)
 	put(attributeReason, e.Cause)

@@ -30,6 +30,7 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/privacy"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
@@ -105,6 +106,10 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 	if err != nil {
 		return nil, fmt.Errorf("resource_attributes: %w", err)
 	}
+	causes, err := smtpstatus.NewCauses(config.phrases())
+	if err != nil {
+		return nil, fmt.Errorf("causes: %w", err)
+	}
 	telemetry, err := newSelfTelemetry(settings.ID, settings.TelemetrySettings)
 	if err != nil {
 		return nil, err
@@ -133,7 +138,7 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 		connections:    newConnections(maxUnread),
 		forget:         func() {},
 		resource:       resource,
-		decoder:        webhook.Decoder{Location: location},
+		decoder:        webhook.Decoder{Location: location, Causes: causes},
 		privacy:        newPolicy(&config.Recipient),
 		telemetry:      telemetry,
 		tracer:         metadata.Tracer(settings.TelemetrySettings),

@@ -16,6 +16,7 @@ import (
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
@@ -25,6 +26,7 @@ const (
 	attributeOutcome         = "outcome"
 	attributeHTTPStatus      = "http.response.status_code"
 	attributeField           = "field"
+	attributeDecidedBy       = "decided_by"
 	attributeMetric          = "metric"
 	attributeReasonOfRefusal = "reason"
 	attributeReceiver        = "receiver"
@@ -42,9 +44,11 @@ type selfTelemetry struct {
 	receiver attribute.KeyValue
 	// alone is for what has no other attribute.
 	alone metric.MeasurementOption
-	// What is needed for each request is made once: the options of the bytes received, and those of each response.
+	// What is needed for each request is made once: the options of the bytes received, of each response and of what causes are
+	// decided by.
 	bytes     []metric.AddOption
 	responses map[*response]responseOptions
+	causes    map[smtpstatus.DecidedBy][]metric.AddOption
 }
 
 // responseOptions are the attributes of a response with its usual status.
@@ -62,11 +66,17 @@ func newSelfTelemetry(id component.ID, settings component.TelemetrySettings) (*s
 		builder:   builder,
 		receiver:  attribute.String(attributeReceiver, id.String()),
 		responses: make(map[*response]responseOptions, len(responses)),
+		causes:    make(map[smtpstatus.DecidedBy][]metric.AddOption),
 	}
 	t.alone = t.with()
 	t.bytes = []metric.AddOption{t.alone}
 	for _, a := range responses {
 		t.responses[a] = responseOptions{[]metric.AddOption{t.withResponse(a, a.status)}, []metric.RecordOption{t.withOutcome(a.outcome)}}
+	}
+	for _, by := range []smtpstatus.DecidedBy{
+		smtpstatus.ByPhrase, smtpstatus.ByStatus, smtpstatus.ByCode, smtpstatus.ByState, smtpstatus.ByNone,
+	} {
+		t.causes[by] = []metric.AddOption{t.with(attribute.String(attributeDecidedBy, string(by)))}
 	}
 	return t, nil
 }
@@ -106,6 +116,9 @@ func (t *selfTelemetry) begin(config *Config, counters *counters) {
 	}
 	t.received(ctx, 0)
 	t.builder.SMTPFailureDuplicates.Add(ctx, 0, t.alone)
+	for _, options := range t.causes {
+		t.builder.SMTPFailureCauses.Add(ctx, 0, options...)
+	}
 	for _, field := range webhook.AnomalyFields {
 		t.builder.SMTPFailureAnomalies.Add(ctx, 0, t.withField(field))
 	}
@@ -145,6 +158,10 @@ func (t *selfTelemetry) received(ctx context.Context, bytes int64) {
 
 func (t *selfTelemetry) anomaly(ctx context.Context, field string) {
 	t.builder.SMTPFailureAnomalies.Add(ctx, 1, t.withField(field))
+}
+
+func (t *selfTelemetry) caused(ctx context.Context, by smtpstatus.DecidedBy) {
+	t.builder.SMTPFailureCauses.Add(ctx, 1, t.causes[by]...)
 }
 
 func (t *selfTelemetry) refused(ctx context.Context, reason string) {

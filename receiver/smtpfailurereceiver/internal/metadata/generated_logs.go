@@ -18,7 +18,7 @@ type eventEmailDeliveryFailed struct {
 	config EventConfig         // event config provided by user.
 }
 
-func (e *eventEmailDeliveryFailed) recordEvent(ctx context.Context, timestamp pcommon.Timestamp, emailMessageIDAttributeValue string, emailRecipientAddressAttributeValue string, emailRecipientDomainAttributeValue string, emailTagsAttributeValue []any, smtpStateAttributeValue string, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, emailFailureModeAttributeValue string, emailFailureClassAttributeValue string, errorTypeAttributeValue string, copernicaTypeAttributeValue string, copernicaActionAttributeValue string, copernicaAccountIDAttributeValue string, logRecordUIDAttributeValue string) {
+func (e *eventEmailDeliveryFailed) recordEvent(ctx context.Context, timestamp pcommon.Timestamp, emailMessageIDAttributeValue string, emailRecipientAddressAttributeValue string, emailRecipientDomainAttributeValue string, emailTagsAttributeValue []any, smtpStateAttributeValue string, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, smtpResponseEnhancedStatusMeaningAttributeValue string, emailFailureModeAttributeValue string, emailFailureClassAttributeValue string, errorTypeAttributeValue string, copernicaTypeAttributeValue string, copernicaActionAttributeValue string, copernicaAccountIDAttributeValue string, logRecordUIDAttributeValue string) {
 	if !e.config.Enabled {
 		return
 	}
@@ -37,6 +37,7 @@ func (e *eventEmailDeliveryFailed) recordEvent(ctx context.Context, timestamp pc
 	dp.Attributes().PutStr("smtp.state", smtpStateAttributeValue)
 	dp.Attributes().PutInt("smtp.response.status_code", smtpResponseStatusCodeAttributeValue)
 	dp.Attributes().PutStr("smtp.response.enhanced_status_code", smtpResponseEnhancedStatusCodeAttributeValue)
+	dp.Attributes().PutStr("smtp.response.enhanced_status_meaning", smtpResponseEnhancedStatusMeaningAttributeValue)
 	dp.Attributes().PutStr("email.failure.mode", emailFailureModeAttributeValue)
 	dp.Attributes().PutStr("email.failure.class", emailFailureClassAttributeValue)
 	dp.Attributes().PutStr("error.type", errorTypeAttributeValue)
@@ -150,6 +151,6 @@ func (lb *LogsBuilder) Emit(options ...ResourceLogsOption) plog.Logs {
 }
 
 // RecordEmailDeliveryFailedEvent adds a log record of email.delivery.failed event.
-func (lb *LogsBuilder) RecordEmailDeliveryFailedEvent(ctx context.Context, timestamp pcommon.Timestamp, emailMessageIDAttributeValue string, emailRecipientAddressAttributeValue string, emailRecipientDomainAttributeValue string, emailTagsAttributeValue []any, smtpStateAttributeValue string, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, emailFailureModeAttributeValue AttributeEmailFailureMode, emailFailureClassAttributeValue AttributeEmailFailureClass, errorTypeAttributeValue string, copernicaTypeAttributeValue string, copernicaActionAttributeValue string, copernicaAccountIDAttributeValue string, logRecordUIDAttributeValue string) {
-	lb.eventEmailDeliveryFailed.recordEvent(ctx, timestamp, emailMessageIDAttributeValue, emailRecipientAddressAttributeValue, emailRecipientDomainAttributeValue, emailTagsAttributeValue, smtpStateAttributeValue, smtpResponseStatusCodeAttributeValue, smtpResponseEnhancedStatusCodeAttributeValue, emailFailureModeAttributeValue.String(), emailFailureClassAttributeValue.String(), errorTypeAttributeValue, copernicaTypeAttributeValue, copernicaActionAttributeValue, copernicaAccountIDAttributeValue, logRecordUIDAttributeValue)
+func (lb *LogsBuilder) RecordEmailDeliveryFailedEvent(ctx context.Context, timestamp pcommon.Timestamp, emailMessageIDAttributeValue string, emailRecipientAddressAttributeValue string, emailRecipientDomainAttributeValue string, emailTagsAttributeValue []any, smtpStateAttributeValue string, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, smtpResponseEnhancedStatusMeaningAttributeValue string, emailFailureModeAttributeValue AttributeEmailFailureMode, emailFailureClassAttributeValue AttributeEmailFailureClass, errorTypeAttributeValue AttributeErrorType, copernicaTypeAttributeValue string, copernicaActionAttributeValue string, copernicaAccountIDAttributeValue string, logRecordUIDAttributeValue string) {
+	lb.eventEmailDeliveryFailed.recordEvent(ctx, timestamp, emailMessageIDAttributeValue, emailRecipientAddressAttributeValue, emailRecipientDomainAttributeValue, emailTagsAttributeValue, smtpStateAttributeValue, smtpResponseStatusCodeAttributeValue, smtpResponseEnhancedStatusCodeAttributeValue, smtpResponseEnhancedStatusMeaningAttributeValue, emailFailureModeAttributeValue.String(), emailFailureClassAttributeValue.String(), errorTypeAttributeValue.String(), copernicaTypeAttributeValue, copernicaActionAttributeValue, copernicaAccountIDAttributeValue, logRecordUIDAttributeValue)
 }

@@ -119,7 +119,7 @@ func TestLogsBuilder(t *testing.T) {
 			allEventsCount := 0
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordEmailDeliveryFailedEvent(ctx, timestamp, "email.message.id-val", "email.recipient.address-val", "email.recipient.domain-val", []any{"email.tags-item1", "email.tags-item2"}, "smtp.state-val", 25, "smtp.response.enhanced_status_code-val", AttributeEmailFailureModeSynchronous, AttributeEmailFailureClassPermanent, "error.type-val", "copernica.type-val", "copernica.action-val", "copernica.account.id-val", "log.record.uid-val")
+			lb.RecordEmailDeliveryFailedEvent(ctx, timestamp, "email.message.id-val", "email.recipient.address-val", "email.recipient.domain-val", []any{"email.tags-item1", "email.tags-item2"}, "smtp.state-val", 25, "smtp.response.enhanced_status_code-val", "smtp.response.enhanced_status_meaning-val", AttributeEmailFailureModeSynchronous, AttributeEmailFailureClassPermanent, AttributeErrorTypeRecipientUnknown, "copernica.type-val", "copernica.action-val", "copernica.account.id-val", "log.record.uid-val")
 
 			res := pcommon.NewResource()
 			logs := lb.Emit(WithLogsResource(res))
@@ -171,6 +171,9 @@ func TestLogsBuilder(t *testing.T) {
 					attrVal, ok = lr.Attributes().Get("smtp.response.enhanced_status_code")
 					assert.True(t, ok)
 					assert.Equal(t, "smtp.response.enhanced_status_code-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("smtp.response.enhanced_status_meaning")
+					assert.True(t, ok)
+					assert.Equal(t, "smtp.response.enhanced_status_meaning-val", attrVal.Str())
 					attrVal, ok = lr.Attributes().Get("email.failure.mode")
 					assert.True(t, ok)
 					assert.Equal(t, "synchronous", attrVal.Str())
@@ -179,7 +182,7 @@ func TestLogsBuilder(t *testing.T) {
 					assert.Equal(t, "permanent", attrVal.Str())
 					attrVal, ok = lr.Attributes().Get("error.type")
 					assert.True(t, ok)
-					assert.Equal(t, "error.type-val", attrVal.Str())
+					assert.Equal(t, "recipient_unknown", attrVal.Str())
 					attrVal, ok = lr.Attributes().Get("copernica.type")
 					assert.True(t, ok)
 					assert.Equal(t, "copernica.type-val", attrVal.Str())

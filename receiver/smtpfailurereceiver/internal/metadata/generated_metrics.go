@@ -20,6 +20,44 @@ const (
 	AggregationStrategyMax = "max"
 )
 
+// AttributeDecidedBy specifies the value decided_by attribute.
+type AttributeDecidedBy int
+
+const (
+	_ AttributeDecidedBy = iota
+	AttributeDecidedByPhrase
+	AttributeDecidedByStatus
+	AttributeDecidedByCode
+	AttributeDecidedByState
+	AttributeDecidedByNone
+)
+
+// String returns the string representation of the AttributeDecidedBy.
+func (av AttributeDecidedBy) String() string {
+	switch av {
+	case AttributeDecidedByPhrase:
+		return "phrase"
+	case AttributeDecidedByStatus:
+		return "status"
+	case AttributeDecidedByCode:
+		return "code"
+	case AttributeDecidedByState:
+		return "state"
+	case AttributeDecidedByNone:
+		return "none"
+	}
+	return ""
+}
+
+// MapAttributeDecidedBy is a helper map of string to AttributeDecidedBy attribute value.
+var MapAttributeDecidedBy = map[string]AttributeDecidedBy{
+	"phrase": AttributeDecidedByPhrase,
+	"status": AttributeDecidedByStatus,
+	"code":   AttributeDecidedByCode,
+	"state":  AttributeDecidedByState,
+	"none":   AttributeDecidedByNone,
+}
+
 // AttributeEmailFailureClass specifies the value email.failure.class attribute.
 type AttributeEmailFailureClass int
 
@@ -74,6 +112,124 @@ func (av AttributeEmailFailureMode) String() string {
 var MapAttributeEmailFailureMode = map[string]AttributeEmailFailureMode{
 	"synchronous":  AttributeEmailFailureModeSynchronous,
 	"asynchronous": AttributeEmailFailureModeAsynchronous,
+}
+
+// AttributeErrorType specifies the value error.type attribute.
+type AttributeErrorType int
+
+const (
+	_ AttributeErrorType = iota
+	AttributeErrorTypeRecipientUnknown
+	AttributeErrorTypeDomainNotFound
+	AttributeErrorTypeRecipientInactive
+	AttributeErrorTypeMailboxFull
+	AttributeErrorTypeRecipientRestricted
+	AttributeErrorTypeReputationBlock
+	AttributeErrorTypeSpamContent
+	AttributeErrorTypeVirus
+	AttributeErrorTypeContentRejected
+	AttributeErrorTypeMessageTooLarge
+	AttributeErrorTypeAuthenticationFailed
+	AttributeErrorTypeSenderRejected
+	AttributeErrorTypeReverseDNS
+	AttributeErrorTypePolicy
+	AttributeErrorTypeRateLimited
+	AttributeErrorTypeGreylisted
+	AttributeErrorTypeRelayDenied
+	AttributeErrorTypeTLSRequired
+	AttributeErrorTypeProtocolError
+	AttributeErrorTypeConnectionFailed
+	AttributeErrorTypeServerError
+	AttributeErrorTypeMailLoop
+	AttributeErrorTypeExpired
+	AttributeErrorTypeSuppressed
+	AttributeErrorTypeOTHER
+)
+
+// String returns the string representation of the AttributeErrorType.
+func (av AttributeErrorType) String() string {
+	switch av {
+	case AttributeErrorTypeRecipientUnknown:
+		return "recipient_unknown"
+	case AttributeErrorTypeDomainNotFound:
+		return "domain_not_found"
+	case AttributeErrorTypeRecipientInactive:
+		return "recipient_inactive"
+	case AttributeErrorTypeMailboxFull:
+		return "mailbox_full"
+	case AttributeErrorTypeRecipientRestricted:
+		return "recipient_restricted"
+	case AttributeErrorTypeReputationBlock:
+		return "reputation_block"
+	case AttributeErrorTypeSpamContent:
+		return "spam_content"
+	case AttributeErrorTypeVirus:
+		return "virus"
+	case AttributeErrorTypeContentRejected:
+		return "content_rejected"
+	case AttributeErrorTypeMessageTooLarge:
+		return "message_too_large"
+	case AttributeErrorTypeAuthenticationFailed:
+		return "authentication_failed"
+	case AttributeErrorTypeSenderRejected:
+		return "sender_rejected"
+	case AttributeErrorTypeReverseDNS:
+		return "reverse_dns"
+	case AttributeErrorTypePolicy:
+		return "policy"
+	case AttributeErrorTypeRateLimited:
+		return "rate_limited"
+	case AttributeErrorTypeGreylisted:
+		return "greylisted"
+	case AttributeErrorTypeRelayDenied:
+		return "relay_denied"
+	case AttributeErrorTypeTLSRequired:
+		return "tls_required"
+	case AttributeErrorTypeProtocolError:
+		return "protocol_error"
+	case AttributeErrorTypeConnectionFailed:
+		return "connection_failed"
+	case AttributeErrorTypeServerError:
+		return "server_error"
+	case AttributeErrorTypeMailLoop:
+		return "mail_loop"
+	case AttributeErrorTypeExpired:
+		return "expired"
+	case AttributeErrorTypeSuppressed:
+		return "suppressed"
+	case AttributeErrorTypeOTHER:
+		return "_OTHER"
+	}
+	return ""
+}
+
+// MapAttributeErrorType is a helper map of string to AttributeErrorType attribute value.
+var MapAttributeErrorType = map[string]AttributeErrorType{
+	"recipient_unknown":     AttributeErrorTypeRecipientUnknown,
+	"domain_not_found":      AttributeErrorTypeDomainNotFound,
+	"recipient_inactive":    AttributeErrorTypeRecipientInactive,
+	"mailbox_full":          AttributeErrorTypeMailboxFull,
+	"recipient_restricted":  AttributeErrorTypeRecipientRestricted,
+	"reputation_block":      AttributeErrorTypeReputationBlock,
+	"spam_content":          AttributeErrorTypeSpamContent,
+	"virus":                 AttributeErrorTypeVirus,
+	"content_rejected":      AttributeErrorTypeContentRejected,
+	"message_too_large":     AttributeErrorTypeMessageTooLarge,
+	"authentication_failed": AttributeErrorTypeAuthenticationFailed,
+	"sender_rejected":       AttributeErrorTypeSenderRejected,
+	"reverse_dns":           AttributeErrorTypeReverseDNS,
+	"policy":                AttributeErrorTypePolicy,
+	"rate_limited":          AttributeErrorTypeRateLimited,
+	"greylisted":            AttributeErrorTypeGreylisted,
+	"relay_denied":          AttributeErrorTypeRelayDenied,
+	"tls_required":          AttributeErrorTypeTLSRequired,
+	"protocol_error":        AttributeErrorTypeProtocolError,
+	"connection_failed":     AttributeErrorTypeConnectionFailed,
+	"server_error":          AttributeErrorTypeServerError,
+	"mail_loop":             AttributeErrorTypeMailLoop,
+	"expired":               AttributeErrorTypeExpired,
+	"suppressed":            AttributeErrorTypeSuppressed,
+	"_OTHER":                AttributeErrorTypeOTHER,
 }
 
 // AttributeField specifies the value field attribute.
@@ -512,13 +668,13 @@ func (mb *MetricsBuilder) Emit(options ...ResourceMetricsOption) pmetric.Metrics
 }
 
 // RecordEmailDeliveryFailuresDataPoint adds a data point to email.delivery.failures metric.
-func (mb *MetricsBuilder) RecordEmailDeliveryFailuresDataPoint(ts pcommon.Timestamp, val int64, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, smtpStateAttributeValue string, emailFailureModeAttributeValue AttributeEmailFailureMode, emailFailureClassAttributeValue AttributeEmailFailureClass, errorTypeAttributeValue string, metricEmailRecipientDomainAttributeValue string, metricCopernicaAccountIDAttributeValue string) {
-	mb.metricEmailDeliveryFailures.recordDataPoint(mb.startTime, ts, val, smtpResponseStatusCodeAttributeValue, smtpResponseEnhancedStatusCodeAttributeValue, smtpStateAttributeValue, emailFailureModeAttributeValue.String(), emailFailureClassAttributeValue.String(), errorTypeAttributeValue, metricEmailRecipientDomainAttributeValue, metricCopernicaAccountIDAttributeValue)
+func (mb *MetricsBuilder) RecordEmailDeliveryFailuresDataPoint(ts pcommon.Timestamp, val int64, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, smtpStateAttributeValue string, emailFailureModeAttributeValue AttributeEmailFailureMode, emailFailureClassAttributeValue AttributeEmailFailureClass, errorTypeAttributeValue AttributeErrorType, metricEmailRecipientDomainAttributeValue string, metricCopernicaAccountIDAttributeValue string) {
+	mb.metricEmailDeliveryFailures.recordDataPoint(mb.startTime, ts, val, smtpResponseStatusCodeAttributeValue, smtpResponseEnhancedStatusCodeAttributeValue, smtpStateAttributeValue, emailFailureModeAttributeValue.String(), emailFailureClassAttributeValue.String(), errorTypeAttributeValue.String(), metricEmailRecipientDomainAttributeValue, metricCopernicaAccountIDAttributeValue)
 }
 
 // RecordEmailDeliveryFailuresByTagDataPoint adds a data point to email.delivery.failures.by_tag metric.
-func (mb *MetricsBuilder) RecordEmailDeliveryFailuresByTagDataPoint(ts pcommon.Timestamp, val int64, emailTagAttributeValue string, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, smtpStateAttributeValue string, emailFailureModeAttributeValue AttributeEmailFailureMode, emailFailureClassAttributeValue AttributeEmailFailureClass, errorTypeAttributeValue string, metricEmailRecipientDomainAttributeValue string, metricCopernicaAccountIDAttributeValue string) {
-	mb.metricEmailDeliveryFailuresByTag.recordDataPoint(mb.startTime, ts, val, emailTagAttributeValue, smtpResponseStatusCodeAttributeValue, smtpResponseEnhancedStatusCodeAttributeValue, smtpStateAttributeValue, emailFailureModeAttributeValue.String(), emailFailureClassAttributeValue.String(), errorTypeAttributeValue, metricEmailRecipientDomainAttributeValue, metricCopernicaAccountIDAttributeValue)
+func (mb *MetricsBuilder) RecordEmailDeliveryFailuresByTagDataPoint(ts pcommon.Timestamp, val int64, emailTagAttributeValue string, smtpResponseStatusCodeAttributeValue int64, smtpResponseEnhancedStatusCodeAttributeValue string, smtpStateAttributeValue string, emailFailureModeAttributeValue AttributeEmailFailureMode, emailFailureClassAttributeValue AttributeEmailFailureClass, errorTypeAttributeValue AttributeErrorType, metricEmailRecipientDomainAttributeValue string, metricCopernicaAccountIDAttributeValue string) {
+	mb.metricEmailDeliveryFailuresByTag.recordDataPoint(mb.startTime, ts, val, emailTagAttributeValue, smtpResponseStatusCodeAttributeValue, smtpResponseEnhancedStatusCodeAttributeValue, smtpStateAttributeValue, emailFailureModeAttributeValue.String(), emailFailureClassAttributeValue.String(), errorTypeAttributeValue.String(), metricEmailRecipientDomainAttributeValue, metricCopernicaAccountIDAttributeValue)
 }
 
 // Reset resets metrics builder to its initial state. It should be used when external metrics source is restarted,

@@ -70,15 +70,15 @@ func TestMetricsBuilder(t *testing.T) {
 			allMetricsCount := 0
 			defaultMetricsCount++
 			allMetricsCount++
-			mb.RecordEmailDeliveryFailuresDataPoint(ts, 1, 25, "smtp.response.enhanced_status_code-val", "smtp.state-val", AttributeEmailFailureModeSynchronous, AttributeEmailFailureClassPermanent, "error.type-val", "metric.email.recipient.domain-val", "metric.copernica.account.id-val")
+			mb.RecordEmailDeliveryFailuresDataPoint(ts, 1, 25, "smtp.response.enhanced_status_code-val", "smtp.state-val", AttributeEmailFailureModeSynchronous, AttributeEmailFailureClassPermanent, AttributeErrorTypeRecipientUnknown, "metric.email.recipient.domain-val", "metric.copernica.account.id-val")
 			if tt.name == "reaggregate_set" {
-				mb.RecordEmailDeliveryFailuresDataPoint(ts, 3, 26, "smtp.response.enhanced_status_code-val-2", "smtp.state-val-2", AttributeEmailFailureModeAsynchronous, AttributeEmailFailureClassTransient, "error.type-val-2", "metric.email.recipient.domain-val-2", "metric.copernica.account.id-val-2")
+				mb.RecordEmailDeliveryFailuresDataPoint(ts, 3, 26, "smtp.response.enhanced_status_code-val-2", "smtp.state-val-2", AttributeEmailFailureModeAsynchronous, AttributeEmailFailureClassTransient, AttributeErrorTypeDomainNotFound, "metric.email.recipient.domain-val-2", "metric.copernica.account.id-val-2")
 			}
 			defaultMetricsCount++
 			allMetricsCount++
-			mb.RecordEmailDeliveryFailuresByTagDataPoint(ts, 1, "email.tag-val", 25, "smtp.response.enhanced_status_code-val", "smtp.state-val", AttributeEmailFailureModeSynchronous, AttributeEmailFailureClassPermanent, "error.type-val", "metric.email.recipient.domain-val", "metric.copernica.account.id-val")
+			mb.RecordEmailDeliveryFailuresByTagDataPoint(ts, 1, "email.tag-val", 25, "smtp.response.enhanced_status_code-val", "smtp.state-val", AttributeEmailFailureModeSynchronous, AttributeEmailFailureClassPermanent, AttributeErrorTypeRecipientUnknown, "metric.email.recipient.domain-val", "metric.copernica.account.id-val")
 			if tt.name == "reaggregate_set" {
-				mb.RecordEmailDeliveryFailuresByTagDataPoint(ts, 3, "email.tag-val", 26, "smtp.response.enhanced_status_code-val-2", "smtp.state-val-2", AttributeEmailFailureModeAsynchronous, AttributeEmailFailureClassTransient, "error.type-val-2", "metric.email.recipient.domain-val-2", "metric.copernica.account.id-val-2")
+				mb.RecordEmailDeliveryFailuresByTagDataPoint(ts, 3, "email.tag-val", 26, "smtp.response.enhanced_status_code-val-2", "smtp.state-val-2", AttributeEmailFailureModeAsynchronous, AttributeEmailFailureClassTransient, AttributeErrorTypeDomainNotFound, "metric.email.recipient.domain-val-2", "metric.copernica.account.id-val-2")
 			}
 
 			res := pcommon.NewResource()
@@ -145,7 +145,7 @@ func TestMetricsBuilder(t *testing.T) {
 						assert.Equal(t, "permanent", emailFailureClassAttrVal.Str())
 						errorTypeAttrVal, ok := dp.Attributes().Get("error.type")
 						assert.True(t, ok)
-						assert.Equal(t, "error.type-val", errorTypeAttrVal.Str())
+						assert.Equal(t, "recipient_unknown", errorTypeAttrVal.Str())
 					} else {
 						assert.False(t, validatedMetrics["email.delivery.failures"], "Found a duplicate in the metrics slice: email.delivery.failures")
 						validatedMetrics["email.delivery.failures"] = true
@@ -221,7 +221,7 @@ func TestMetricsBuilder(t *testing.T) {
 						assert.Equal(t, "permanent", emailFailureClassAttrVal.Str())
 						errorTypeAttrVal, ok := dp.Attributes().Get("error.type")
 						assert.True(t, ok)
-						assert.Equal(t, "error.type-val", errorTypeAttrVal.Str())
+						assert.Equal(t, "recipient_unknown", errorTypeAttrVal.Str())
 					} else {
 						assert.False(t, validatedMetrics["email.delivery.failures.by_tag"], "Found a duplicate in the metrics slice: email.delivery.failures.by_tag")
 						validatedMetrics["email.delivery.failures.by_tag"] = true

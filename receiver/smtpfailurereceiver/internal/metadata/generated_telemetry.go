@@ -29,6 +29,7 @@ type TelemetryBuilder struct {
 	mu                         sync.Mutex
 	registrations              []metric.Registration
 	SMTPFailureAnomalies       metric.Int64Counter
+	SMTPFailureCauses          metric.Int64Counter
 	SMTPFailureDuplicates      metric.Int64Counter
 	SMTPFailureEvictions       metric.Int64ObservableCounter
 	SMTPFailureFlushes         metric.Int64Counter
@@ -131,6 +132,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_smtp_failure_anomalies",
 		metric.WithDescription("Variables of accepted reports that could not be read and were kept as they came. [Alpha]"),
 		metric.WithUnit("{anomaly}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.SMTPFailureCauses, err = builder.meter.Int64Counter(
+		"otelcol_smtp_failure_causes",
+		metric.WithDescription("Failures that were counted, by what told their cause. [Alpha]"),
+		metric.WithUnit("{failure}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.SMTPFailureDuplicates, err = builder.meter.Int64Counter(

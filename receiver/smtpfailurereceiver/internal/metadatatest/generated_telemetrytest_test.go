@@ -34,6 +34,7 @@ func TestSetupTelemetry(t *testing.T) {
 		return nil
 	}))
 	tb.SMTPFailureAnomalies.Add(context.Background(), 1)
+	tb.SMTPFailureCauses.Add(context.Background(), 1)
 	tb.SMTPFailureDuplicates.Add(context.Background(), 1)
 	tb.SMTPFailureFlushes.Add(context.Background(), 1)
 	tb.SMTPFailureKeyLookups.Add(context.Background(), 1)
@@ -44,6 +45,9 @@ func TestSetupTelemetry(t *testing.T) {
 	tb.SMTPFailureRequests.Add(context.Background(), 1)
 	tb.SMTPFailureStoreWrites.Add(context.Background(), 1)
 	AssertEqualSMTPFailureAnomalies(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualSMTPFailureCauses(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualSMTPFailureDuplicates(t, testTel,
