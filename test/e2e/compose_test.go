@@ -74,7 +74,7 @@ func TestGrafanaExample(t *testing.T) {
 		return one(loki.server, "/loki/api/v1/query", count, reports)
 	})
 	// What a link of the data source asks for.
-	of := loki.records(t, `{service_name="smtp_failure"} | error_type="no_passing_dkim_signature_found"`, start.Add(-time.Minute-time.Second), time.Now(), 10)
+	of := loki.records(t, `{service_name="smtp_failure"} | error_type="authentication_failed" | smtp_response_enhanced_status_code="5.7.20"`, start.Add(-time.Minute-time.Second), time.Now(), 10)
 	if len(of) == 0 || of[0].metadata["email_message_id"] == "" {
 		t.Fatalf("the records of a reason are %v", of)
 	}

@@ -375,7 +375,7 @@ func TestRedaction(t *testing.T) {
 		t.Errorf("we have %s", text)
 	}
 	told, text := theirs.records(t)
-	if len(told) != 1 || told[0].Attributes.byName()["error.type"] != "bad_destination_mailbox_address" {
+	if len(told) != 1 || told[0].Attributes.byName()["error.type"] != "recipient_unknown" {
 		t.Errorf("they have %s", text)
 	}
 	uid, _ := kept[0].Attributes.byName()["log.record.uid"].(string)
@@ -470,7 +470,7 @@ func TestServersBehindExamples(t *testing.T) {
 			t.Fatalf("answered with %d", got)
 		}
 		// The query of the example's comment.
-		query := `{service_name="smtp_failure"} | error_type="bad_destination_mailbox_address"`
+		query := `{service_name="smtp_failure"} | error_type="recipient_unknown"`
 		var found []logRecord
 		err := d.wait(t.Context(), "the record is in Loki", func() bool {
 			found = loki.records(t, query, time.Now().Add(-time.Hour), time.Now().Add(time.Minute), 10)
@@ -496,7 +496,7 @@ func checkFirstFailure(t *testing.T, d *deployment, prometheus *prometheusServer
 	if got := postOne(t, d.failuresURL, "first-1"); got != http.StatusOK {
 		t.Fatalf("answered with %d", got)
 	}
-	const series = `email_delivery_failures_total{job="smtp_failure",instance!="",error_type="bad_destination_mailbox_address"}`
+	const series = `email_delivery_failures_total{job="smtp_failure",instance!="",error_type="recipient_unknown"}`
 	var got []instant
 	err := d.wait(t.Context(), "Prometheus sees the first failure as an increase", func() bool {
 		got = prometheus.query(t, "increase("+series+"[1m]) > 0", time.Now())

@@ -20,8 +20,8 @@ type kind struct {
 }
 
 // attributesOf returns the metric attributes that the specification gives a failure. Every value is written out by hand below.
-func attributesOf(code int64, extended, state, mode, class, reason string) map[string]any {
-	want := map[string]any{"email.failure.mode": mode, "email.failure.class": class, "error.type": reason}
+func attributesOf(code int64, extended, state, mode, class, cause string) map[string]any {
+	want := map[string]any{"email.failure.mode": mode, "email.failure.class": class, "error.type": cause}
 	if code != 0 {
 		want["smtp.response.status_code"] = code
 	}
@@ -38,7 +38,7 @@ func attributesOf(code int64, extended, state, mode, class, reason string) map[s
 var kinds = []kind{
 	{
 		30, "550", "5.1.1", "rcptto", "550 5.1.1 User unknown",
-		attributesOf(550, "5.1.1", "rcptto", "synchronous", "permanent", "bad_destination_mailbox_address"),
+		attributesOf(550, "5.1.1", "rcptto", "synchronous", "permanent", "recipient_unknown"),
 	},
 	{
 		15, "452", "4.2.2", "message", "452 4.2.2 Mailbox full",
@@ -46,39 +46,39 @@ var kinds = []kind{
 	},
 	{
 		12, "550", "5.7.1", "bounce", "550 5.7.1 Rejected by policy; see https://example.com/?a=1&b=100%",
-		attributesOf(550, "5.7.1", "bounce", "asynchronous", "permanent", "delivery_not_authorized_message_refused"),
+		attributesOf(550, "5.7.1", "bounce", "asynchronous", "permanent", "policy"),
 	},
 	{
 		10, "421", "4.7.0", "mailfrom", "421 4.7.0 Try again later",
-		attributesOf(421, "4.7.0", "mailfrom", "synchronous", "transient", "other_or_undefined_security_status"),
+		attributesOf(421, "4.7.0", "mailfrom", "synchronous", "transient", "server_error"),
 	},
 	{
 		8, "550", "5.7.51", "bounce", "550 5.7.51 TenantInboundAttribution",
-		attributesOf(550, "5.7.51", "bounce", "asynchronous", "permanent", "other_or_undefined_security_status"),
+		attributesOf(550, "5.7.51", "bounce", "asynchronous", "permanent", "policy"),
 	},
 	{
 		8, "", "", "dns", "no such host",
-		attributesOf(0, "", "dns", "synchronous", "unknown", "dns_failure"),
+		attributesOf(0, "", "dns", "synchronous", "unknown", "domain_not_found"),
 	},
 	{
 		6, "554", "", "data", "554 transaction failed",
-		attributesOf(554, "", "data", "synchronous", "permanent", "transaction_failed"),
+		attributesOf(554, "", "data", "synchronous", "permanent", "_OTHER"),
 	},
 	{
 		6, "451", "", "rcptto", "451 Greylisted, bitte später",
-		attributesOf(451, "", "rcptto", "synchronous", "transient", "local_error_in_processing"),
+		attributesOf(451, "", "rcptto", "synchronous", "transient", "greylisted"),
 	},
 	{
 		5, "", "", "connect", "",
-		attributesOf(0, "", "connect", "synchronous", "unknown", "connection_failure"),
+		attributesOf(0, "", "connect", "synchronous", "unknown", "connection_failed"),
 	},
 	{
 		4, "", "5.1.10", "bounce", "null MX",
-		attributesOf(0, "5.1.10", "bounce", "asynchronous", "permanent", "recipient_address_has_null_mx"),
+		attributesOf(0, "5.1.10", "bounce", "asynchronous", "permanent", "domain_not_found"),
 	},
 	{
 		2, "55", "", "message", "a code that is none",
-		attributesOf(0, "", "message", "synchronous", "unknown", "message_transfer_failure"),
+		attributesOf(0, "", "message", "synchronous", "unknown", "_OTHER"),
 	},
 	{
 		2, "", "", "", "",
