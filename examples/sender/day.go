@@ -17,7 +17,7 @@ const (
 	repeatAfter = time.Hour   // of the played day, at most
 )
 
-// report is one failure. What a dialect does not have is empty.
+// report is one failure, or one delivery. What a dialect does not have is empty.
 type report struct {
 	// at is when it happens in the played day.
 	at time.Duration
@@ -169,7 +169,7 @@ func (s *story) report(random *rand.Rand, at time.Duration) *report {
 		state:       what.state,
 		code:        what.code,
 		extended:    what.extended,
-		description: strings.NewReplacer("RCPT", recipient, "HOST", "mx1."+where.domain).Replace(what.text),
+		description: inWords(what.text, recipient),
 		dialect:     said,
 		encoding:    pick(random, said.encodings, func(e encoding) int { return e.weight }),
 		age:         below(random, latestNews),
@@ -185,6 +185,12 @@ func (s *story) report(random *rand.Rand, at time.Duration) *report {
 		}
 	}
 	return r
+}
+
+// inWords fills in the text of a kind for a recipient.
+func inWords(text, recipient string) string {
+	_, domain, _ := strings.Cut(recipient, "@")
+	return strings.NewReplacer("RCPT", recipient, "HOST", "mx1."+domain).Replace(text)
 }
 
 // below is a random duration shorter than the limit.

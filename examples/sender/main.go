@@ -1,4 +1,4 @@
-// Command sender plays a day of failed deliveries against the URL of a collector, as Copernica and SMTPeter would report them: a
+// Command sender plays a day of failed deliveries, and of others if asked, against the URL of a collector, as Copernica and SMTPeter would report them: a
 // day's rise and fall, mail that fails as it always does, and three incidents. At 9 a provider refuses a campaign for its sender's
 // reputation, at 14 another provider is down, and at 20 a kind of failure comes up that was not seen before. The day is played in
 // -day of real time.
@@ -33,6 +33,7 @@ type options struct {
 	seed        uint64
 	run         string
 	reports     int
+	deliveries  int
 	day         time.Duration
 	repeat      bool
 	repeats     float64
@@ -48,6 +49,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.Uint64Var(&o.seed, "seed", 1, "the same `number` gives the same reports")
 	flags.StringVar(&o.run, "run", "", "`text` that the ids begin with, so that no run repeats another's reports (random by default)")
 	flags.IntVar(&o.reports, "reports", 5000, "distinct reports in a day")
+	flags.IntVar(&o.deliveries, "deliveries", 0, "distinct deliveries in a day; the collector has to take them")
 	flags.DurationVar(&o.day, "day", 15*time.Minute, "time in which a day is played")
 	flags.BoolVar(&o.repeat, "repeat", false, "play day after day until stopped")
 	flags.Float64Var(&o.repeats, "repeats", 0.02, "`share` of the reports that are sent twice")
@@ -72,6 +74,8 @@ func (o *options) validate(rest []string) error {
 		return fmt.Errorf("-url %q: it takes a URL that begins with http:// or https://", o.url)
 	case o.reports < 1:
 		return fmt.Errorf("-reports %d: it takes a number of at least 1", o.reports)
+	case o.deliveries < 0:
+		return fmt.Errorf("-deliveries %d: must be at least 0", o.deliveries)
 	case o.day <= 0:
 		return fmt.Errorf("-day %s: it takes a duration greater than 0, such as 15m", o.day)
 	case !(o.repeats >= 0 && o.repeats <= 1):
@@ -117,7 +121,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, clock clo
 	}
 	start := clock.now()
 	for number := 1; ; number++ {
-		s.play(ctx, makeDay(o.seed, o.run, number, o.reports, o.repeats), o.day)
+		day := makeDay(o.seed, o.run, number, o.reports, o.repeats)
+		if o.deliveries > 0 {
+			day = append(day, makeDeliveries(o.seed, o.run, number, day, o.deliveries)...)
+		}
+		s.play(ctx, day, o.day)
 		fmt.Fprintln(stdout, s.summary(clock.now().Sub(start)))
 		if !o.repeat || ctx.Err() != nil {
 			break

@@ -302,6 +302,7 @@ func TestFlags(t *testing.T) {
 		{[]string{"-h"}, 0, "played"},
 		{[]string{"-url", "localhost:8550"}, 2, "-url"},
 		{[]string{"-reports", "0"}, 2, "-reports 0"},
+		{[]string{"-deliveries", "-1"}, 2, "-deliveries -1"},
 		{[]string{"-day", "0s"}, 2, "-day 0s"},
 		{[]string{"-repeats", "2"}, 2, "-repeats 2"},
 		{[]string{"-repeats", "NaN"}, 2, "-repeats NaN"},
