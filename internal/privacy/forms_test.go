@@ -98,7 +98,7 @@ func TestForms(t *testing.T) {
 	for _, f := range forms {
 		out += fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.verdict, f.about, f.mode, f.recipient, strings.Join(f.secrets, "·"), strconv.QuoteToGraphic(f.text), strconv.QuoteToGraphic(f.want))
 	}
-	if err := os.WriteFile(formsFile, []byte(out), 0o644); err != nil { //nolint:gosec // Test data.
+	if err := os.WriteFile(formsFile, []byte(out), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

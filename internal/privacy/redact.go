@@ -137,11 +137,11 @@ var addresses = func() *regexp.Regexp {
 		label  = `[\p{L}\p{M}\p{N}\p{Cf}_-]+`
 		dot    = `(?:[.。．]|[%=+]2[Ee]|&#46;?|&period;|\\\.|\s?[\[(]\.[\])]\s?)`
 		dotted = label + `(?:` + dot + label + `)*` + dot + `\p{L}[\p{L}\p{M}\p{N}-]+`
-		any    = `(?:\[[0-9A-Za-z.:]+\]|` + label + `(?:` + dot + label + `)*)`
+		host   = `(?:\[[0-9A-Za-z.:]+\]|` + label + `(?:` + dot + label + `)*)`
 		at     = `(?:[@＠﹫]|%(?:25)*40|&#0*64;?|&#[xX]0*40;?|&commat;|\\+u0040|\\+x40)`
 		likeAt = `(?:\s+@\s*|@\s+|[=+]40|\s*[(\[{<]\s?(?:[aA][tT]|@)\s?[)\]}>]\s*)`
 	)
-	return regexp.MustCompile(local + `(?:` + at + any + `|` + likeAt + dotted + `)`)
+	return regexp.MustCompile(local + `(?:` + at + host + `|` + likeAt + dotted + `)`)
 }()
 
 // finding is a part of a text that is to be taken out.

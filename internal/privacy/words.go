@@ -132,12 +132,13 @@ func fold(s string, at []int) *words {
 		}
 	}
 	var normal []byte
-	for i, size := 0, 0; i < len(s); i += size {
-		var c rune
-		if c, size = utf8.DecodeRuneInString(s[i:]); c == utf8.RuneError && size == 1 {
+	for i := 0; i < len(s); {
+		c, size := utf8.DecodeRuneInString(s[i:])
+		if c == utf8.RuneError && size == 1 {
 			c = rune(s[i])
 		}
 		from := span{at[i], at[i+size]}
+		i += size
 		if c < utf8.RuneSelf {
 			add(c, from)
 			continue
