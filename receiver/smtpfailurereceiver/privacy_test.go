@@ -274,3 +274,47 @@ func TestTheRandomKeySurvivesWithTheStore(t *testing.T) {
 	}
 	assert.Len(t, uids, 1)
 }
+
+// TestIdentitiesOverAChange sends one report before and after a restart with another configuration. Where the change makes another identity,
+// it counts again.
+func TestIdentitiesOverAChange(t *testing.T) {
+	private := func(c *Config) { c.Recipient.Mode, c.Recipient.Key = "domain", testKey }
+	signer, dns := newSigner(t)
+	for _, tc := range []struct {
+		name          string
+		before, after func(*Config)
+		known         bool
+	}{
+		{"none", func(*Config) {}, func(*Config) {}, true},
+		{"from full", func(*Config) {}, private, false},
+		{"to full", private, func(*Config) {}, false},
+		{"between other modes", private, func(c *Config) { c.Recipient.Mode, c.Recipient.Key = "drop", testKey }, true},
+		{"another key", private, func(c *Config) { c.Recipient.Mode, c.Recipient.Key = "domain", "0123456789abcdeg" }, false},
+		{"a key in place of the random one", func(c *Config) { c.Recipient.Mode = "domain" }, private, false},
+		{"a key in full", func(*Config) {}, func(c *Config) { c.Recipient.Key = testKey }, true},
+		{"description and variables", private, func(c *Config) {
+			private(c)
+			c.Recipient.Description, c.Recipient.Variables = descriptionRedact, []string{"mailing"}
+		}, true},
+		{"signature", func(*Config) {}, func(c *Config) { c.Signature = signedConfig("environment-1").Signature }, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			directory := t.TempDir()
+			send := func(change func(*Config)) (records int) {
+				config := storageConfig()
+				change(config)
+				run := startRunOn(t, newStorageHost(t, directory), config, func(r *smtpFailureReceiver) { r.resolver = dns })
+				const form = "id=1&recipient=jane@acme.example&time=1795256098&code=550&description=no&mailing=m1"
+				request := newForm(t.Context(), run.url(), form)
+				signer.sign(t, request, []byte(form), "environment-1")
+				answer, err := do(http.DefaultClient, request)
+				require.NoError(t, err)
+				require.Equal(t, http.StatusOK, answer.status)
+				require.NoError(t, run.receiver.Shutdown(t.Context()))
+				return run.logs.LogRecordCount()
+			}
+			require.Equal(t, 1, send(tc.before))
+			assert.Equal(t, tc.known, send(tc.after) == 0)
+		})
+	}
+}
