@@ -102,7 +102,7 @@ func endWord(dst []byte, start, quote int, letters bool) []byte {
 		}
 	}
 	switch string(word) {
-	case "a", "an", "e", "the", "this", "these", "is", "are", "was", "were", "be", "been", "being", "has", "have",
+	case "a", "an", "e", "the", "this", "these", "is", "are", "was", "were", "be", "been", "being", "has",
 		"had", "do", "does", "did", "can", "could", "will", "would", "it", "its", "his", "their", "your", "our",
 		"currently":
 		return dst[:start]

@@ -101,7 +101,7 @@ var registry = [...][]registration{
 		7: {"Message integrity failure", authenticationFailed, general},
 		// RFC 4954
 		8: {"Authentication credentials invalid", relayDenied, specific},
-		9: {"Authentication mechanism too weak", relayDenied, specific},
+		9: {"Authentication mechanism too weak", relayDenied, general},
 		// RFC 5248
 		10: {"Encryption Needed", tlsRequired, specific},
 		// RFC 4954
