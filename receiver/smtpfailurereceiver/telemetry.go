@@ -161,7 +161,9 @@ func (t *selfTelemetry) anomaly(ctx context.Context, field string) {
 }
 
 func (t *selfTelemetry) caused(ctx context.Context, by smtpstatus.DecidedBy) {
-	t.builder.SMTPFailureCauses.Add(ctx, 1, t.causes[by]...)
+	if options, failed := t.causes[by]; failed { // a delivery has no cause
+		t.builder.SMTPFailureCauses.Add(ctx, 1, options...)
+	}
 }
 
 func (t *selfTelemetry) refused(ctx context.Context, reason string) {
