@@ -3,8 +3,6 @@ package ledger
 import (
 	"context"
 	"encoding/binary"
-	"errors"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,23 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/extension/xextension/storage"
-
-	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
 )
-
-// kind is the key of these tests.
-type kind struct{ name string }
-
-func (k kind) Clone() kind { return kind{strings.Clone(k.name)} }
-
-func encode(k kind) []byte { return []byte(k.name) }
-
-func decode(b []byte) (kind, error) {
-	if len(b) > 0 && b[0] == '!' {
-		return kind{}, errors.New("this is no key")
-	}
-	return kind{string(b)}, nil
-}
 
 var began = time.Date(2026, time.November, 21, 10, 0, 0, 0, time.UTC)
 
@@ -55,46 +37,32 @@ func (c *clock) move(d time.Duration) {
 // setup is one configuration of a ledger, in one run of the process.
 type setup struct {
 	*clock
-	forgetful   bool // deduplication is disabled
-	ttl         time.Duration
-	maxEntries  int
-	patience    time.Duration
-	metrics     []string
-	temporality counter.Temporality
-	limit       int
-	maxStale    time.Duration
-	instance    string
-	health      func(error)
-	observe     func(int, error)
+	Options
+	bounds bounds
 }
+
+const overflow = "overflow"
 
 func newSetup() *setup {
-	return &setup{
-		clock: newClock(), ttl: 24 * time.Hour, maxEntries: 1000, patience: time.Second,
-		metrics: []string{"failures"}, limit: 2000, instance: "first",
+	s := &setup{clock: newClock(), bounds: usualBounds}
+	s.Options = Options{
+		Deduplicate: true, TTL: 24 * time.Hour, MaxEntries: 1000, WaitTimeout: time.Second,
+		Metrics: []string{"failures"}, Limit: 2000, Overflow: overflow, Now: s.clock.Now,
 	}
+	return s
 }
 
-func (s *setup) options() Options[kind] {
-	o := Options[kind]{
-		Deduplicate: !s.forgetful, TTL: s.ttl, MaxEntries: s.maxEntries, Patience: s.patience, Now: s.Now,
-		Temporality: s.temporality, Encode: encode, Decode: decode, Instance: s.instance, Health: s.health, Observe: s.observe,
-	}
-	for _, name := range s.metrics {
-		sums := counter.New[kind](counter.Options{Temporality: s.temporality, Limit: s.limit, MaxStale: s.maxStale}, s.Now())
-		o.Metrics = append(o.Metrics, Metric[kind]{name, sums})
-	}
-	return o
-}
+func (s *setup) now() time.Time { return s.clock.Now() }
 
 // inMemory returns a ledger without a store.
-func (s *setup) inMemory() *Ledger[kind] { return New(s.options()) }
+func (s *setup) inMemory() *Ledger { return New(s.Options) }
 
 // open returns the ledger in a store that opens.
-func (s *setup) open(tb testing.TB, client storage.Client) *Ledger[kind] {
+func (s *setup) open(tb testing.TB, client storage.Client) *Ledger {
 	tb.Helper()
-	l, err := Open(tb.Context(), client, s.options())
+	l, err := open(tb.Context(), &clientStore{client: client}, s.Options, s.bounds)
 	require.NoError(tb, err)
+	tb.Cleanup(func() { _ = l.Close(canceledNever) })
 	return l
 }
 
@@ -103,119 +71,82 @@ func id(n int) (id ID) {
 	return id
 }
 
-// one is a report that counts once in the first metric, and in no other.
-func (s *setup) one(name string) Counts[kind] {
-	counts := make(Counts[kind], len(s.metrics))
-	counts[0] = []kind{{name}}
-	return counts
+const kind = "failure"
+
+// counts is an event that counts in the first metric, once under each name.
+func counts(names ...string) (all []Count) {
+	for _, name := range names {
+		all = append(all, Count{Attributes: []byte(name)})
+	}
+	return all
 }
 
-// send sends report n, which counts under name. It is acknowledged when there is no error; known is not 0 when it was a repeat.
-func (s *setup) send(ctx context.Context, l *Ledger[kind], n int, name string) (known Outcome, err error) {
-	attempt, known, err := l.Begin(ctx, id(n))
+// send sends report n, which counts under names. It is acknowledged when there is no error; known is not 0 when it was a repeat.
+func send(ctx context.Context, l *Ledger, n int, names ...string) (known Outcome, err error) {
+	attempt, known, err := l.Begin(ctx, kind, id(n))
 	if err != nil || known != 0 {
 		return known, err
 	}
-	_, err = attempt.Commit(ctx, Accepted, s.one(name))
-	return 0, err
+	return 0, l.Commit(ctx, []Entry{{attempt, Accepted, counts(names...)}})
 }
 
 // count sends a report that is new and gets acknowledged.
-func (s *setup) count(tb testing.TB, l *Ledger[kind], n int, name string) {
+func count(tb testing.TB, l *Ledger, n int, names ...string) {
 	tb.Helper()
-	known, err := s.send(tb.Context(), l, n, name)
+	known, err := send(tb.Context(), l, n, names...)
 	require.NoError(tb, err)
 	require.Zero(tb, known, "report %d is known already", n)
 }
 
-// try is count for goroutines of a test.
-func (s *setup) try(t *testing.T, l *Ledger[kind], n int, name string) {
-	t.Helper()
-	known, err := s.send(t.Context(), l, n, name)
-	assert.NoError(t, err) //nolint:testifylint // require is not for goroutines
-	assert.Zero(t, known, "report %d is known already", n)
-}
-
 // repeat sends a report that is known.
-func (s *setup) repeat(tb testing.TB, l *Ledger[kind], n int) {
+func repeat(tb testing.TB, l *Ledger, n int) {
 	tb.Helper()
-	known, err := s.send(tb.Context(), l, n, "repeated")
+	known, err := send(tb.Context(), l, n, "repeated")
 	require.NoError(tb, err)
 	require.Equal(tb, Accepted, known, "report %d is not known any more", n)
 }
 
-// totals returns what was counted in a metric, by name.
-func totals(l *Ledger[kind], metric int) map[string]int64 {
+// totals returns what was counted in a metric, by attributes.
+func totals(l *Ledger, metric string) map[string]int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	values := make(map[string]int64)
-	sums := l.options.Metrics[metric].Sums
-	for slot := range sums.Slots() {
-		if r, ok := sums.Record(slot); ok {
-			name := r.Key.name
-			if r.Overflow {
-				name = "overflow"
-			}
-			values[name] += r.Value
-		}
+	for _, one := range l.metrics[metric].order {
+		values[one.attributes] = one.value
 	}
 	return values
 }
 
 // total adds up what was counted in the first metric.
-func total(l *Ledger[kind]) (sum int64) {
-	for _, value := range totals(l, 0) {
+func total(l *Ledger) (sum int64) {
+	for _, value := range totals(l, l.options.Metrics[0]) {
 		sum += value
 	}
 	return sum
 }
 
-// records returns the series of a metric by slot.
-func records(l *Ledger[kind], metric int) map[int]counter.Record[kind] {
-	all := make(map[int]counter.Record[kind])
-	sums := l.options.Metrics[metric].Sums
-	for slot := range sums.Slots() {
-		if r, ok := sums.Record(slot); ok {
-			r.Start, r.Counted, r.Zeroed = r.Start.UTC(), r.Counted.UTC(), r.Zeroed.UTC()
-			all[slot] = r
-		}
-	}
-	return all
-}
-
-// flush collects and has the collection taken, and returns the points of the first metric.
-func flush(tb testing.TB, l *Ledger[kind]) (points []counter.Point[kind]) {
+// flush collects and acknowledges, and returns the points of the first metric.
+func flush(tb testing.TB, l *Ledger) []Point {
 	tb.Helper()
 	c, err := l.Collect(tb.Context())
 	require.NoError(tb, err)
-	for p := range c.Reports[0].Points() {
-		points = append(points, p)
-	}
-	require.NoError(tb, c.Taken(tb.Context()))
-	return points
+	require.NoError(tb, l.Acknowledge(tb.Context(), c.Number))
+	return c.Metrics[0].Points
 }
 
-// legacySeen is a record of version 1.
-func legacySeen(reports ...pending[kind]) (b []byte) {
-	for _, p := range reports {
-		b = append(append(b, p.id[:]...), byte(p.outcome))
-		b = appendTime(b, p.at)
-	}
-	return b
+// at is so many milliseconds after the beginning.
+func at(milliseconds int) time.Time { return began.Add(time.Duration(milliseconds) * time.Millisecond) }
+
+func point(attributes string, start, end int, value int64) Point {
+	return Point{Attributes: attributes, Start: at(start), Time: at(end), Value: value}
 }
 
-// sum adds up the values of points.
-func sum(points []counter.Point[kind]) (sum int64) {
-	for _, p := range points {
-		sum += p.Value
-	}
-	return sum
-}
-
-// canceled returns the context of a client that has gone.
-func canceled(tb testing.TB) context.Context {
+func assertPoints(tb testing.TB, want, got []Point) {
 	tb.Helper()
-	ctx, cancel := context.WithCancel(tb.Context())
-	cancel()
-	return ctx
+	for i := range got {
+		got[i].Start, got[i].Time = got[i].Start.UTC(), got[i].Time.UTC()
+	}
+	assert.Equal(tb, want, got)
 }
 
 // canceledNever is the context of what no test waits for.

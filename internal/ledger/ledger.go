@@ -1,50 +1,53 @@
-// Package ledger remembers which reports were seen and what was counted, in memory or in a storage extension, and commits the two
-// together: that is what makes counting exact when a sender tries again, a pipeline refuses or the process dies.
+// Package ledger remembers which reports were seen and what was counted, in memory or in a storage extension, and commits
+// the two together: that is what makes counting exact when a sender tries again, a pipeline refuses or the process dies.
 //
 // # The life of a report
 //
 // A report is known by its identity. Begin asks what is known of it:
 //
 //		unknown ──Begin──▶ in flight ──Commit──▶ committed: accepted or refused for good
-//		   ▲                │     │                   │
-//		   │                │     └─Commit failed─▶ handed over ──Begin──▶ in flight, but Attempt.HandedOver
-//		   ├────Release─────┘                         │
-//		   ├────────────────────────── max_entries ───┘
-//		   └─ ttl, max_entries ─ committed
+//		   ▲                  │                      │
+//		   ├─────Release──────┘                      │
+//		   └──────────── ttl, max_entries ───────────┘
 //
-//	  - unknown: nothing is known; Begin makes it in flight.
-//	  - in flight: one caller has it. A second Begin waits for the first, for a moment, and fails with ErrInFlight if it takes longer.
+//	  - in flight: one caller has it. A second Begin waits for the first, for a moment, and fails with ErrInFlight if it
+//	    takes longer.
 //	  - Release gives it up: the logs pipelines did not take it. Nothing was counted; the next try begins anew.
-//	  - Commit ends it: with a store, its identity and what it counts are in one write; without one, in one step in memory. Only then
-//	    may the sender be told that the report was taken. Accepted and refused are both final: a repeat neither counts nor is
-//	    handed to the pipelines again.
-//	  - handed over: the logs pipelines have had their say, but the store failed. It is not counted, and the sender has to try again.
-//	    The next Begin says so, and the report is committed without being handed over a second time.
+//	  - Commit ends it: with a store, its identity and what it counts are in one write; without one, in one step in memory.
+//	    Only then may the sender be told that the report was taken. Accepted and refused are both final: a repeat neither
+//	    counts nor is handed to the pipelines again.
+//	  - When the write fails, the report stays in flight, and its write is tried again: with the next Begin and the next
+//	    Collect. Until one works no Begin succeeds, so that the pipelines are handed nothing that cannot be committed.
+//
+// # One change, one record
+//
+// Whatever changes is a record. apply makes the change, whether the record was just committed or comes from the store at
+// the start. One goroutine writes to the store; all others wait for its outcome, or for the end of their context.
+// Commits that wait at the same time share a write. A store that was written to for long is written anew, as records that
+// set what there is.
 //
 // # What it promises, and what it cannot
 //
-// A committed report is counted once, whatever happens afterwards, for as long as it is remembered; with a store also over a kill. A report that
-// is not committed is not counted. A record is handed to the pipelines a second time only where the process dies between their
-// acceptance and the commit, where the memory of "handed over" was full, or where the caller releases a report that some of
-// several pipelines have taken: no ledger can take back what they have. Repeats then carry the same identity.
+// A committed report is counted once, whatever happens afterwards, for as long as it is remembered; with a store also over a
+// kill. A record is handed to the pipelines a second time only where the process dies between their acceptance and the
+// store's, or where the caller releases a report that some of several pipelines have taken: no ledger can take back what
+// they have. Repeats then carry the same identity.
 //
-// Deltas are marked as taken after the pipelines have taken them, so that a kill between the two, or while the store fails, sends a delta
-// again. A cumulative total has no such gap: it is a state.
+// Deltas are acknowledged after the pipelines have taken them, so that a kill between the two, or while the store fails,
+// sends a delta again. A cumulative total has no such gap: it is a state.
 //
-// All of it rests on a Batch of the storage extension being applied as a whole or not at all. One that was torn by a crash is refused at the
-// next start where that can be seen.
+// All of it rests on a Batch of the storage extension being applied as a whole or not at all.
 package ledger
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
-
-	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
+	"go.opentelemetry.io/collector/extension/xextension/storage"
 )
 
 // ID is the identity of a report.
@@ -60,331 +63,407 @@ const (
 	Refused
 )
 
-// Errors of Begin and Commit. The report can be sent again after each.
 var (
 	// ErrInFlight means that another copy of the report is under way.
 	ErrInFlight = errors.New("another copy of the report is under way")
 	// ErrStore is wrapped by the errors of the store.
 	ErrStore = errors.New("the store did not take it")
+	// ErrReplaced means that another run has claimed the store. It wraps ErrStore.
+	ErrReplaced = fmt.Errorf("%w: another collector has taken it over", ErrStore)
+
+	errClosed  = fmt.Errorf("%w: it is closed", ErrStore)
+	errStalled = fmt.Errorf("%w: it does not respond", ErrStore)
 )
 
 // Options of a ledger.
-type Options[K counter.Key[K]] struct {
+type Options struct {
 	// Deduplicate says whether reports are remembered. Without it every report counts.
 	Deduplicate bool
 	// TTL is how long a committed report is remembered, at least.
 	TTL time.Duration
-	// MaxEntries is the number of committed reports that are remembered, at least 1 and at most 1<<30; the oldest make room.
+	// MaxEntries is the number of committed reports of each kind that are remembered, at least 1; the oldest make room.
 	MaxEntries int
-	// Patience is how long Begin waits for a copy in flight.
-	Patience time.Duration
+	// WaitTimeout is how long Begin waits for a copy in flight, or for a store that fails to be tried again.
+	WaitTimeout time.Duration
+	// Metrics are the names of the counters.
+	Metrics []string
+	// Delta says that the points of a collection carry what came since the last that was acknowledged, and not totals.
+	Delta bool
+	// Limit is the number of series of each metric, at least 1. What comes past it is counted in one more series, which
+	// has the attributes Overflow.
+	Limit    int
+	Overflow string
+	// MaxStale is how long a series that is not counted is kept. Zero keeps it forever.
+	MaxStale time.Duration
 	// Now is the clock.
 	Now func() time.Time
-	// Metrics are the sums that are counted, by name.
-	Metrics []Metric[K]
-	// Temporality that the sums are reported with.
-	Temporality counter.Temporality
-	// Encode and Decode turn a key into bytes to keep and back. They are needed with a store only.
-	Encode func(K) []byte
-	Decode func([]byte) (K, error)
-	// Instance is the instance id, unless the store has one from an earlier run.
-	Instance string
-	// Secret is random bytes for the caller to use as a key, unless the store has some from an earlier run.
-	Secret []byte
-	// Health is called when the store begins to fail, with the error, and with nil when it works again. Calls do not overlap.
+	// Health is called when the store begins to fail, with the error, and with nil when it works again. Calls do not
+	// overlap.
 	Health func(error)
-	// Observe is told of every write to the store, by the number of reports in it and its error.
-	Observe func(reports int, err error)
-}
-
-// Metric is one counter by name.
-type Metric[K counter.Key[K]] struct {
-	Name string
-	Sums *counter.Sums[K]
+	// Observe is told of every write to the store.
+	Observe func(err error)
 }
 
 // Ledger is safe for concurrent use.
-type Ledger[K counter.Key[K]] struct {
-	options Options[K]
-	store   *store[K] // nil without a storage extension
-
-	// began is what the times in seen count from.
-	began time.Time
+type Ledger struct {
+	options Options
+	opened  time.Time
+	writer  *writer // nil without a store
 
 	mu       sync.Mutex
-	inFlight map[ID]*Attempt[K]
-	// seen are the committed reports, handedOver those that the store still owes.
-	seen       seen
-	handedOver *simplelru.LRU[ID, Outcome]
-	evicted    int64
+	inFlight map[ID]*Attempt
+	seen     map[string]*remembered // by kind
+	evicted  int64
+	values   map[string][]byte
+	metrics  map[string]*metric // those of Options, and disabled ones that the store has
+	// collected is the time of the last collection, latest that of the latest point, acknowledged that of the last
+	// collection that was acknowledged.
+	collected, latest, acknowledged int64
+	// collection is the last one, number its number.
+	collection *Collection
+	number     uint64
+	// staged are the places, in the record that is being committed, of the series that it adds to; made is how many of
+	// these are new, by metric.
+	staged map[stagedKey]int
+	made   map[int]int
+	// live is the record of commits that need no store, to be used again.
+	live record
+	// replace says that the next write has to replace all records.
+	replace bool
 }
 
 // New returns a ledger that is kept in memory only.
-func New[K counter.Key[K]](options Options[K]) *Ledger[K] {
-	options.MaxEntries = min(options.MaxEntries, maxIndexed)
-	l := &Ledger[K]{options: options, began: options.Now(), inFlight: make(map[ID]*Attempt[K]), seen: newSeen()}
-	// The size was checked when the configuration was; it is the only error there is.
-	l.handedOver, _ = simplelru.NewLRU[ID, Outcome](max(options.MaxEntries, 1), nil)
+func New(options Options) *Ledger {
+	now := options.Now()
+	l := &Ledger{
+		options: options, opened: now, inFlight: make(map[ID]*Attempt), seen: make(map[string]*remembered),
+		values: make(map[string][]byte), metrics: make(map[string]*metric),
+		collected: now.UnixNano(), latest: now.UnixNano(), staged: make(map[stagedKey]int), made: make(map[int]int),
+	}
+	for _, name := range options.Metrics {
+		l.metrics[name] = &metric{series: make(map[string]*series)}
+	}
 	return l
 }
 
-// Attempt is a report in flight. Exactly one of Commit and Release ends it; Release after Commit does nothing.
-type Attempt[K counter.Key[K]] struct {
-	// HandedOver is what the logs pipelines said to an earlier attempt whose commit failed, or 0.
-	HandedOver Outcome
-
-	ledger *Ledger[K]
-	id     ID
-	// flying says that the report is in flight, as far as its owner knows. landed is closed when it no longer is, and nil when nobody waits for that;
-	// the ledger's lock guards it.
-	flying bool
-	landed chan struct{}
-	// room is for what Commit returns.
-	room [2]int
+// Open returns the ledger that a storage client holds, empty when it holds nothing, and makes it this run's. The client is
+// the ledger's from then on, but an error leaves it to the caller.
+func Open(ctx context.Context, client storage.Client, options Options) (*Ledger, error) {
+	return open(ctx, &clientStore{client: client}, options, usualBounds)
 }
 
-// Begin asks for a report. Either it is to be handed to the pipelines and counted, then attempt is not nil; or it was committed before,
-// then known is what became of it. The error is ErrInFlight, the context's, or wraps ErrStore.
-func (l *Ledger[K]) Begin(ctx context.Context, id ID) (attempt *Attempt[K], known Outcome, err error) {
-	if !l.options.Deduplicate {
-		attempt = &Attempt[K]{ledger: l, id: id}
+func open(ctx context.Context, s store, options Options, bounds bounds) (*Ledger, error) {
+	l := New(options)
+	if err := s.claim(ctx); err != nil {
+		return nil, err
 	}
-	var patience <-chan time.Time
-	for attempt == nil {
-		var landed <-chan struct{}
-		attempt, known, landed = l.begin(id)
-		if known != 0 {
-			return nil, known, nil
+	err := s.load(ctx, func(content []byte) error {
+		r, err := decodeRecord(content)
+		if err == nil {
+			l.apply(r)
 		}
-		if landed == nil {
-			break
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.settle()
+	l.writer = newWriter(l, s, bounds)
+	// A store that cannot be written to is better known now than with the first report.
+	if err := l.writer.persist(ctx); err != nil {
+		return nil, err
+	}
+	go l.writer.run()
+	return l, nil
+}
+
+// settle ends the loading of what an earlier run has left. What does not fit any more was counted as lost when it was.
+func (l *Ledger) settle() {
+	l.evicted, l.replace = 0, true
+	for _, m := range l.metrics {
+		m.overflowed = 0
+	}
+	now := l.steady(l.opened)
+	for _, r := range l.seen {
+		for i := range r.ring {
+			r.ring[i].at = min(r.ring[i].at, now)
 		}
-		if patience == nil {
-			patience = time.After(l.options.Patience)
+	}
+	for _, m := range l.metrics {
+		for _, one := range m.order {
+			one.counted = min(one.counted, now)
+		}
+	}
+	l.rewind(l.opened)
+	l.collected = max(l.collected, now)
+	l.latest = max(l.latest, now)
+	l.expire(now)
+}
+
+// Attempt is a report in flight. Either Release ends it or a Commit that has it.
+type Attempt struct {
+	ledger *Ledger
+	kind   string
+	id     ID
+	// done is closed when the report is no longer in flight, and nil when nobody waits for that.
+	done chan struct{}
+	// active says that the report is in flight.
+	active bool
+}
+
+// Begin asks for a report. Either it is to be handed to the pipelines and committed, then attempt is not nil; or it was
+// committed before, then known is what became of it. The error is ErrInFlight, the context's, or wraps ErrStore.
+func (l *Ledger) Begin(ctx context.Context, kind string, id ID) (attempt *Attempt, known Outcome, err error) {
+	var timeout <-chan time.Time
+	for {
+		attempt, known, wait, retried := l.begin(kind, id)
+		if attempt != nil || known != 0 {
+			return attempt, known, nil
+		}
+		if timeout == nil {
+			timer := time.NewTimer(l.options.WaitTimeout)
+			defer timer.Stop()
+			timeout = timer.C
+		}
+		err := ErrInFlight
+		if retried != nil {
+			err = errStalled
 		}
 		select {
-		case <-landed:
-		case <-patience:
-			return nil, 0, ErrInFlight
+		case <-wait:
+		case err := <-retried:
+			if err != nil {
+				return nil, 0, err
+			}
+		case <-timeout:
+			return nil, 0, err
 		case <-ctx.Done():
 			return nil, 0, ctx.Err()
 		}
 	}
-	if l.store != nil {
-		// Handing over what cannot be committed would only make repeats.
-		if err := l.store.heal(ctx); err != nil {
-			attempt.Release()
-			return nil, 0, err
-		}
-	}
-	return attempt, 0, nil
 }
 
-// begin returns what is closed when another attempt at the report ends, if there is one.
-func (l *Ledger[K]) begin(id ID) (attempt *Attempt[K], known Outcome, landed <-chan struct{}) {
+// begin returns the end of another attempt when the report is in flight, and the outcome of another try when the store
+// fails: handing over what cannot be committed would only make repeats.
+func (l *Ledger) begin(kind string, id ID) (attempt *Attempt, known Outcome, other <-chan struct{}, retried <-chan error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-
-	if l.seen.of(id) != 0 {
+	if r := l.seen[kind]; r != nil && r.outcomes[id] != 0 {
 		// What is too old is forgotten with each commit. Here it need be only where that makes a difference.
-		l.expire(l.options.Now())
-		if known = l.seen.of(id); known != 0 {
-			return nil, known, nil
+		l.expire(l.steady(l.options.Now()))
+		if known = r.outcomes[id]; known != 0 {
+			return nil, known, nil, nil
 		}
 	}
-	if other, ok := l.inFlight[id]; ok {
-		if other.landed == nil {
-			other.landed = make(chan struct{})
-		}
-		return nil, 0, other.landed
+	if l.writer != nil && l.writer.failing {
+		return nil, 0, nil, l.writer.enqueue(&write{})
 	}
-	handedOver, _ := l.handedOver.Peek(id)
-	attempt = &Attempt[K]{HandedOver: handedOver, ledger: l, id: id, flying: true}
-	l.inFlight[id] = attempt
-	return attempt, 0, nil
+	if active, ok := l.inFlight[id]; ok {
+		if active.done == nil {
+			active.done = make(chan struct{})
+		}
+		return nil, 0, active.done, nil
+	}
+	attempt = &Attempt{ledger: l, kind: kind, id: id, active: true}
+	if l.options.Deduplicate {
+		l.inFlight[id] = attempt
+	}
+	return attempt, 0, nil, nil
 }
 
 // Release gives the report up: the pipelines did not take it, and it may be sent again.
-func (a *Attempt[K]) Release() {
-	if !a.flying {
-		return
-	}
+func (a *Attempt) Release() {
 	a.ledger.mu.Lock()
 	defer a.ledger.mu.Unlock()
-	a.land()
+	a.finish()
 }
 
-// land ends the flight. The ledger's lock is held.
-func (a *Attempt[K]) land() {
-	if !a.flying {
+// finish ends the attempt. The ledger's lock is held.
+func (a *Attempt) finish() {
+	if !a.active {
 		return
 	}
-	a.flying = false
-	delete(a.ledger.inFlight, a.id)
-	if a.landed != nil {
-		close(a.landed)
+	a.active = false
+	if a.ledger.options.Deduplicate {
+		delete(a.ledger.inFlight, a.id)
+	}
+	if a.done != nil {
+		close(a.done)
 	}
 }
 
-// Counts are the keys of one report to count, for each metric in the order of Options.Metrics.
-type Counts[K counter.Key[K]] [][]K
+// Count is one event to count: the index of its metric in Options.Metrics, and the attributes of its series, in a form
+// that is the same for the same attributes.
+type Count struct {
+	Metric     int
+	Attributes []byte
+}
 
-// Overflows is how many of the counts of one report went to the overflow series of each metric.
-type Overflows []int
+// Entry is a report to commit.
+type Entry struct {
+	Attempt *Attempt
+	Outcome Outcome
+	Counts  []Count
+}
 
-// Commit makes the report known and counted, both or neither. After an error, which wraps ErrStore, it is neither, and a later attempt
-// is told that the report was handed over. Neither the counts nor their keys are kept, and the end of ctx does not stop what has begun.
-func (a *Attempt[K]) Commit(ctx context.Context, outcome Outcome, counts Counts[K]) (Overflows, error) {
-	l := a.ledger
-	now := l.options.Now()
-	if l.store == nil {
-		over := Overflows(a.room[:])
-		if len(counts) <= len(a.room) {
-			over = over[:len(counts)]
-		} else {
-			over = make(Overflows, len(counts))
-		}
-		for m, keys := range counts {
-			over[m] = l.options.Metrics[m].Sums.Add(keys, now)
-		}
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.expire(now)
-		l.remember(a.id, outcome, now, 0)
-		a.land()
-		return over, nil
+// Commit makes reports known and counted, all of them or none. The error wraps ErrStore, or is the context's, whose end
+// does not stop what has begun. After an error the reports may yet be committed: the ledger tries again, until when they are
+// in flight. Entries must not be changed afterwards.
+func (l *Ledger) Commit(ctx context.Context, entries []Entry) error {
+	if l.writer != nil {
+		return l.writer.write(ctx, &write{entries: entries})
 	}
-
-	over, err := l.store.commit(ctx, a.id, outcome, now, counts)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err != nil && l.options.Deduplicate {
-		l.handedOver.Add(a.id, outcome)
-	}
-	a.land()
-	return over, err
+	r := &l.live
+	*r = record{seen: r.seen[:0], series: r.series[:0]}
+	l.stage(r, entries, l.options.Now())
+	l.committed(r, entries)
+	return nil
 }
 
-// remember adds a committed report, which the store has in that record. What has expired was forgotten just before. The lock is held.
-func (l *Ledger[K]) remember(id ID, outcome Outcome, at time.Time, record uint64) {
+// committed applies what was staged of the entries.
+func (l *Ledger) committed(r *record, entries []Entry) {
+	l.unstage()
+	l.expire(l.steady(l.options.Now()))
+	l.apply(r)
+	for i := range entries {
+		entries[i].Attempt.finish()
+	}
+}
+
+func (l *Ledger) remember(s seen) {
 	if !l.options.Deduplicate {
 		return
 	}
-	l.handedOver.Remove(id)
-	if l.seen.len() == l.options.MaxEntries {
-		l.seen.removeOldest()
+	r := l.seen[s.kind]
+	if r == nil {
+		r = &remembered{outcomes: make(map[ID]Outcome)}
+		l.seen[s.kind] = r
+	}
+	if r.outcomes[s.id] == 0 && r.add(s.id, s.outcome, s.at, l.options.MaxEntries) {
 		l.evicted++
 	}
-	l.seen.add(entry{id: id, at: at.Sub(l.began), outcome: outcome, record: record})
 }
 
-// expire forgets what is older than the ttl. The lock is held.
-func (l *Ledger[K]) expire(now time.Time) {
-	until := now.Sub(l.began) - l.options.TTL
-	for e := l.seen.oldest(); e != nil && e.at <= until; e = l.seen.oldest() {
-		l.seen.removeOldest()
+// expire forgets what is older than the ttl.
+func (l *Ledger) expire(now int64) {
+	for _, r := range l.seen {
+		r.expire(now - int64(l.options.TTL))
 	}
 }
 
-// Remembered returns how many committed reports are remembered.
-func (l *Ledger[K]) Remembered() int {
+// Collect returns what is due of the counters. With a store it is also when a store that failed is tried again, and when
+// the ledger finds out that another run has the store: then its totals are not this run's to send, and the error is
+// ErrReplaced. Any other error of the store is no reason to keep totals back.
+func (l *Ledger) Collect(ctx context.Context) (*Collection, error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.expire(l.options.Now())
-	return l.seen.len()
-}
-
-// EvictedEarly returns how many reports were forgotten before their time because there was no room.
-func (l *Ledger[K]) EvictedEarly() int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.evicted
-}
-
-// oldestRecord returns the oldest record of the store that is still needed; next when none is.
-func (l *Ledger[K]) oldestRecord(next uint64) uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.expire(l.options.Now())
-	if e := l.seen.oldest(); e != nil {
-		return e.record
+	c := l.collect(l.options.Now())
+	if l.writer == nil {
+		l.mu.Unlock()
+		return c, nil
 	}
-	return next
+	// Should the clock be set back, the next run knows what time its points have to be after.
+	kept := l.writer.enqueue(&write{applied: &record{collected: c.at}})
+	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, l.options.WaitTimeout)
+	defer cancel()
+	if err := await(ctx, kept); errors.Is(err, ErrReplaced) {
+		return nil, err
+	}
+	return c, nil
 }
 
-// Collection is a report of every metric.
-type Collection[K counter.Key[K]] struct {
-	// Reports are in the order of Options.Metrics.
-	Reports []*counter.Report[K]
-	ledger  *Ledger[K]
+// Acknowledge notes that the metrics pipelines have the collection with that number, if it is the last. With a store the
+// note is kept; the error wraps ErrStore, and is made up for by the next write that works.
+func (l *Ledger) Acknowledge(ctx context.Context, number uint64) error {
+	l.mu.Lock()
+	c := l.collection
+	if c == nil || c.Number != number {
+		l.mu.Unlock()
+		return nil
+	}
+	l.collection = nil
+	r := l.acknowledge(c)
+	if len(r.series) == 0 {
+		l.mu.Unlock()
+		return nil
+	}
+	return l.change(ctx, r)
 }
 
-// Collect returns what is due of the counters. With a store it is also when the store is tried again and relieved of what expired;
-// that it fails is no reason to keep the totals back. The error is the context's.
-func (l *Ledger[K]) Collect(ctx context.Context) (*Collection[K], error) {
-	now := l.options.Now()
-	c := &Collection[K]{ledger: l}
-	err := l.change(ctx, func() (changed []place) {
-		for m, metric := range l.options.Metrics {
-			report := metric.Sums.Collect(now)
-			c.Reports = append(c.Reports, report)
-			changed = appendSums(changed, m, report.Changed)
-		}
-		return changed
-	}, func(unkept func(place) bool) {
-		for m, report := range c.Reports {
-			report.Withhold(func(slot int) bool { return unkept(place{m, slot}) })
-		}
+// change makes a change that need not be kept to be true. The lock is held, and given up.
+func (l *Ledger) change(ctx context.Context, r *record) error {
+	l.apply(r)
+	if l.writer == nil {
+		l.mu.Unlock()
+		return nil
+	}
+	done := l.writer.enqueue(&write{applied: r})
+	l.mu.Unlock()
+	return await(ctx, done)
+}
+
+// Pending reports whether something was counted that the metrics pipelines do not have yet.
+func (l *Ledger) Pending() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.options.Metrics, func(name string) bool {
+		return slices.ContainsFunc(l.metrics[name].order, (*series).owed)
 	})
-	return c, err
 }
 
-// Taken records that the metrics pipelines have the collection. The error is the context's.
-func (c *Collection[K]) Taken(ctx context.Context) error {
-	return c.ledger.change(ctx, func() (changed []place) {
-		for m, report := range c.Reports {
-			changed = appendSums(changed, m, report.Taken())
-		}
-		return changed
-	}, func(func(place) bool) {})
+// Value returns what was kept under a name, nil when that is nothing.
+func (l *Ledger) Value(name string) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.values[name]
 }
 
-// change makes a change to the sums while no commit is under way, and keeps it. When that fails, failed is told what could not be kept.
-func (l *Ledger[K]) change(ctx context.Context, change func() (changed []place), failed func(unkept func(place) bool)) error {
-	if l.store == nil {
-		change()
+// SetValue keeps a few bytes under a name, with a store for later runs too. Neither is to be changed afterwards.
+func (l *Ledger) SetValue(ctx context.Context, name string, content []byte) error {
+	l.mu.Lock()
+	return l.change(ctx, &record{values: []value{{name, content}}})
+}
+
+// Stats are figures of what is held.
+type Stats struct {
+	// Remembered is the number of reports that are remembered, Evicted how many were forgotten before their time.
+	Remembered int
+	Evicted    int64
+	// Metrics are in the order of Options.Metrics.
+	Metrics []MetricStats
+}
+
+// MetricStats are figures of one metric.
+type MetricStats struct {
+	Name string
+	// Series is the number of series, the overflow series included, Overflowed the number of events counted in that.
+	Series     int
+	Overflowed int64
+}
+
+// Stats returns figures of what is held.
+func (l *Ledger) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expire(l.steady(l.options.Now()))
+	s := Stats{Evicted: l.evicted}
+	for _, r := range l.seen {
+		s.Remembered += r.count
+	}
+	for _, name := range l.options.Metrics {
+		m := l.metrics[name]
+		s.Metrics = append(s.Metrics, MetricStats{name, len(m.order), m.overflowed})
+	}
+	return s
+}
+
+// Close finishes the writes that wait and gives the store back. If it takes longer than the context allows, that is done
+// later, and nothing else can be done with the ledger.
+func (l *Ledger) Close(ctx context.Context) error {
+	if l.writer == nil {
 		return nil
 	}
-	return l.store.change(ctx, change, failed)
-}
-
-// Untaken says that something was counted that the metrics pipelines do not have yet.
-func (l *Ledger[K]) Untaken() bool {
-	return slices.ContainsFunc(l.options.Metrics, func(m Metric[K]) bool { return m.Sums.Untaken() })
-}
-
-// Instance returns the instance id: that of Options, or with a store the one of the first run.
-func (l *Ledger[K]) Instance() string {
-	if l.store == nil {
-		return l.options.Instance
-	}
-	return l.store.instance
-}
-
-// Secret returns the random bytes: those of Options, or with a store those of the first run.
-func (l *Ledger[K]) Secret() []byte {
-	if l.store == nil {
-		return l.options.Secret
-	}
-	return l.store.secret
-}
-
-// Close writes what is still owed and gives the store back. No other method may be under way or follow.
-func (l *Ledger[K]) Close(ctx context.Context) error {
-	if l.store == nil {
-		return nil
-	}
-	// What an earlier write owes, and until when the counters were reported.
-	err := l.store.write(ctx, 0, nil, true)
-	return errors.Join(err, l.store.client.Close(ctx))
+	return l.writer.close(ctx)
 }

@@ -177,17 +177,19 @@ func (c *fakeClient) Batch(_ context.Context, ops ...*storage.Operation) error {
 	return nil
 }
 
-// apply does all operations at once. It does not accept two of the same key: then their order would matter.
+// apply does all operations at once. It does not accept two changes of the same key: then their order would matter.
 func (c *fakeClient) apply(ops []*storage.Operation) {
 	c.disk.mu.Lock()
 	defer c.disk.mu.Unlock()
 	deletes := 0
 	touched := make(map[string]bool, len(ops))
 	for _, op := range ops {
-		if touched[op.Key] {
-			panic(fmt.Sprintf("two operations of one batch are about %q", op.Key))
+		if op.Type != storage.Get {
+			if touched[op.Key] {
+				panic(fmt.Sprintf("two operations of one batch change %q", op.Key))
+			}
+			touched[op.Key] = true
 		}
-		touched[op.Key] = true
 		switch op.Type {
 		case storage.Get:
 			op.Value = nil

@@ -20,7 +20,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receivertest"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
-	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
@@ -38,14 +38,16 @@ func typicalReport(tb testing.TB) *webhook.Event {
 	return report
 }
 
+func callOf(e *webhook.Event) *call { return &call{event: e, values: valuesOf(e)} }
+
 func BenchmarkNewLogs(b *testing.B) {
-	report := typicalReport(b)
+	batch := []*call{callOf(typicalReport(b))}
 	resource, err := newResource(nil)
 	require.NoError(b, err)
 	b.ReportAllocs()
 	var logs plog.Logs
 	for b.Loop() {
-		logs = newLogs(report, resource, "test")
+		logs = newLogs(batch, resource, "test")
 	}
 	require.Equal(b, 1, logs.LogRecordCount())
 }
@@ -55,12 +57,12 @@ func BenchmarkCount(b *testing.B) {
 	for _, series := range []int{1, 1000, 100_000} {
 		b.Run(strconv.Itoa(series), func(b *testing.B) {
 			before := heap()
-			c := withSeries(series)
+			l, c := withSeries(b, series)
 			held := heap() - before
-			report := typicalReport(b)
+			one := callOf(typicalReport(b))
 			b.ReportAllocs()
 			for b.Loop() {
-				count(c, report)
+				count(b, l, c, one)
 			}
 			b.ReportMetric(float64(held)/float64(series), "B/series")
 		})
@@ -71,39 +73,41 @@ func BenchmarkCount(b *testing.B) {
 func BenchmarkFlush(b *testing.B) {
 	for _, series := range []int{1, 100, 10_000, 100_000} {
 		b.Run(strconv.Itoa(series), func(b *testing.B) {
-			c := withSeries(series)
+			l, c := withSeries(b, series)
 			resource, err := newResource(nil)
 			require.NoError(b, err)
-			flush(c, resource)
+			flush(b, l, c, resource)
 			b.ReportAllocs()
 			for b.Loop() {
-				flush(c, resource)
+				flush(b, l, c, resource)
 			}
 		})
 	}
 }
 
 // flush makes what is sent of the counters, and takes note that it was taken.
-func flush(c *counters, resource pcommon.Resource) {
-	var reports []*counter.Report[labels]
-	for _, m := range c.metrics {
-		reports = append(reports, m.sums.Collect(arrivedAt))
-	}
-	c.newMetrics(reports, resource, "test")
-	for _, report := range reports {
-		report.Taken()
-	}
+func flush(tb testing.TB, l *ledger.Ledger, c *counters, resource pcommon.Resource) {
+	collection, err := l.Collect(tb.Context())
+	require.NoError(tb, err)
+	c.newMetrics(collection, resource, "test")
+	require.NoError(tb, l.Acknowledge(tb.Context(), collection.Number))
 }
 
-// withSeries returns counters of which email.delivery.failures has so many series.
-func withSeries(n int) *counters {
+// withSeries returns a ledger in memory in which email.delivery.failures has so many series.
+func withSeries(tb testing.TB, n int) (*ledger.Ledger, *counters) {
+	tb.Helper()
 	config := defaultConfig()
 	config.Aggregation.CardinalityLimit = n
-	c := newCounters(config, arrivedAt)
+	config.Deduplication.Enabled = false
+	r, err := newReceiver(receivertest.NewNopSettings(metadata.Type), config)
+	require.NoError(tb, err)
+	r.counters = newCounters(config)
+	l, err := r.openLedger(tb.Context(), componenttest.NewNopHost())
+	require.NoError(tb, err)
 	for i := range n {
-		count(c, &webhook.Event{State: strconv.Itoa(i), Class: smtpstatus.ClassUnknown})
+		count(tb, l, r.counters, callOf(&webhook.Event{State: strconv.Itoa(i), Class: smtpstatus.ClassUnknown}))
 	}
-	return c
+	return l, r.counters
 }
 
 // heap is the memory of what is still reachable.
@@ -115,12 +119,11 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-func count(c *counters, report *webhook.Event) {
-	counts := c.counts(report)
-	defer counts.free()
-	for i, keys := range counts.byMetric {
-		c.metrics[i].sums.Add(keys, arrivedAt)
-	}
+func count(tb testing.TB, l *ledger.Ledger, c *counters, one *call) {
+	attempt, _, err := l.Begin(tb.Context(), one.event.Kind.String(), ledger.ID(one.event.Identity))
+	require.NoError(tb, err)
+	entry := ledger.Entry{Attempt: attempt, Outcome: ledger.Accepted, Counts: c.counts(one.event, one.values)}
+	require.NoError(tb, l.Commit(tb.Context(), []ledger.Entry{entry}))
 }
 
 // typicalJSON is the same report as JSON, without its id.

@@ -35,7 +35,7 @@ func TestMemoryAndDiskAreBounded(t *testing.T) {
 	r, err := newReceiver(receivertest.NewNopSettings(metadata.Type), config)
 	require.NoError(t, err)
 	r.logs, r.metrics = consumertest.NewNop(), consumertest.NewNop()
-	r.counters = newCounters(config, r.now())
+	r.counters = newCounters(config)
 	r.ledger, err = r.openLedger(t.Context(), newStorageHost(t, directory))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, r.ledger.Close(context.WithoutCancel(t.Context()))) }()
@@ -53,7 +53,7 @@ func TestMemoryAndDiskAreBounded(t *testing.T) {
 						return
 					}
 					report.Extended = smtpstatus.Enhanced{Class: 5, Subject: uint16(n / 1000 % 1000), Detail: uint16(n % 1000)}
-					if _, err := r.accept(t.Context(), report, t.Context()); err != nil {
+					if _, err := r.accept(t.Context(), &call{event: report, values: valuesOf(report)}); err != nil {
 						t.Error(err)
 						return
 					}
@@ -68,9 +68,10 @@ func TestMemoryAndDiskAreBounded(t *testing.T) {
 		t.Logf("%9d reports: %6.1f MiB of heap, %6.1f MiB on disk", reports*(quarter+1)/4, mebibytes(heap[quarter]), mebibytes(disk[quarter]))
 	}
 
-	assert.Equal(t, config.Deduplication.MaxEntries, r.ledger.Remembered())
-	for _, m := range r.counters.metrics {
-		assert.Equal(t, config.Aggregation.CardinalityLimit+1, m.sums.Len())
+	stats := r.ledger.Stats()
+	assert.Equal(t, config.Deduplication.MaxEntries, stats.Remembered)
+	for _, m := range stats.Metrics {
+		assert.Equal(t, config.Aggregation.CardinalityLimit+1, m.Series, m.Name)
 	}
 	const slack = 4 << 20
 	assert.LessOrEqual(t, heap[3], heap[0]+heap[0]/4+slack)

@@ -21,7 +21,6 @@ import (
 	"go.opentelemetry.io/collector/config/configopaque"
 	"go.opentelemetry.io/collector/config/configoptional"
 
-	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/counter"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/privacy"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
@@ -455,8 +454,8 @@ func (c *AggregationConfig) validate() error {
 	if c.Interval < minInterval {
 		errs = append(errs, fmt.Errorf("aggregation::interval: %s; it takes a duration of at least %s", c.Interval, minInterval))
 	}
-	if _, err := c.temporality(); err != nil {
-		errs = append(errs, err)
+	if c.Temporality != temporalityCumulative && c.Temporality != temporalityDelta {
+		errs = append(errs, fmt.Errorf("aggregation::temporality: %q; it takes %s or %s", c.Temporality, temporalityCumulative, temporalityDelta))
 	}
 	if c.CardinalityLimit < 1 {
 		errs = append(errs, fmt.Errorf("aggregation::cardinality_limit: %d; it takes a number of series of at least 1", c.CardinalityLimit))
@@ -476,16 +475,6 @@ func (c *DeduplicationConfig) validate() error {
 		errs = append(errs, fmt.Errorf("deduplication::max_entries: %d; it takes a number of reports of at least 1", c.MaxEntries))
 	}
 	return errors.Join(errs...)
-}
-
-func (c *AggregationConfig) temporality() (counter.Temporality, error) {
-	switch c.Temporality {
-	case temporalityCumulative:
-		return counter.Cumulative, nil
-	case temporalityDelta:
-		return counter.Delta, nil
-	}
-	return 0, fmt.Errorf("aggregation::temporality: %q; it takes %s or %s", c.Temporality, temporalityCumulative, temporalityDelta)
 }
 
 // validateMetrics refuses the generated key that a counter cannot follow: attributes that are left out can only be added up.

@@ -2,6 +2,7 @@ package smtpfailurereceiver
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pipeline"
 	"go.opentelemetry.io/collector/receiver"
@@ -34,6 +36,10 @@ func TestConsumeContract(t *testing.T) {
 	factory := receiver.NewFactory(metadata.Type, createDefaultConfig, receiver.WithLogs(
 		func(ctx context.Context, settings receiver.Settings, config component.Config, next consumer.Logs) (receiver.Logs, error) {
 			return inner.CreateLogs(ctx, settings, config, logsThat(func(ctx context.Context, logs plog.Logs) error {
+				if logs.LogRecordCount() > 1 {
+					// It takes what was refused for good to be dropped, but each report of a shared call is tried alone.
+					return consumererror.NewPermanent(errors.New("one at a time"))
+				}
 				attributes := logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Attributes()
 				id, _ := attributes.Get(variablePrefix + receivertest.UniqueIDAttrName)
 				attributes.PutStr(receivertest.UniqueIDAttrName, id.Str())

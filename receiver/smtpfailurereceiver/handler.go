@@ -10,7 +10,7 @@ import (
 	"strings"
 	"sync"
 
-	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/client"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
@@ -20,8 +20,8 @@ import (
 )
 
 // The way of a POST, from top to bottom: wrap counts its response, verified checks who sends it, handle reads what it says, accept
-// sees to it that it is taken once, consumeLogs gives it to the logs pipelines. What can go wrong on the way becomes a response in
-// responseTo.
+// sees to it that it is taken once. batch.go hands it to the logs pipelines and has it counted, with those that come at the
+// same time. What can go wrong on the way becomes a response in responseTo.
 
 // verified checks who calls, where that is configured, and responds when the call is not let in. It comes before
 // everything that confighttp does, because the digest is that of the body as it was sent, before decompression.
@@ -117,7 +117,11 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	r.privacy.Apply(event)
-	a, err := r.accept(req.Context(), event, state.measured(req.Context()))
+	c := &call{
+		event: event, values: valuesOf(event), size: len(body),
+		span: trace.SpanContextFromContext(req.Context()), client: client.FromContext(req.Context()),
+	}
+	a, err := r.accept(req.Context(), c)
 	if err != nil {
 		r.logger.Warn("A report was not taken and has to be sent again", zap.Error(err))
 		r.fail(w, req, err)
@@ -173,87 +177,40 @@ func (r *smtpFailureReceiver) readBody(req *http.Request) (body string, n int64,
 	return buffer.String(), n, nil
 }
 
-// accept hands a report to the logs pipelines and counts it, once however often it is sent. It returns a response when that is over and
-// done with, and an error when the report has to be sent again; the ledger tells how it goes on then.
-func (r *smtpFailureReceiver) accept(ctx context.Context, event *webhook.Event, measured context.Context) (*response, error) {
-	attempt, known, err := r.ledger.Begin(ctx, ledger.ID(event.Identity))
-	if err != nil {
-		return nil, err
+// accept has a report handed to the logs pipelines and counted, once however often it is sent. It returns a response when
+// that is over and done with, and an error when the report has to be sent again.
+func (r *smtpFailureReceiver) accept(ctx context.Context, c *call) (*response, error) {
+	if !r.batches.enter() {
+		return nil, errTooManyWaiting
 	}
+	attempt, known, err := r.ledger.Begin(ctx, c.event.Kind.String(), ledger.ID(c.event.Identity))
 	if attempt == nil {
+		r.batches.leave(1)
+		if err != nil {
+			return nil, err
+		}
 		r.telemetry.duplicate(ctx)
 		if known == ledger.Refused {
 			return responseRefused, nil
 		}
 		return responseDuplicate, nil
 	}
-	defer attempt.Release()
-
-	outcome := attempt.HandedOver
-	if outcome == 0 {
-		if outcome, err = r.consumeLogs(ctx, event, measured); err != nil {
-			return nil, err
-		}
+	c.attempt, c.done = attempt, make(chan struct{})
+	r.batches.add(c)
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	counts := r.counters.counts(event)
-	over, err := attempt.Commit(ctx, outcome, counts.byMetric)
-	counts.free()
-	if err != nil {
-		return nil, err
+	if c.err != nil {
+		return nil, c.err
 	}
-
-	for _, field := range event.Anomalies {
+	for _, field := range c.event.Anomalies {
 		r.telemetry.anomaly(ctx, field)
 	}
-	r.telemetry.caused(ctx, event.DecidedBy)
-	r.telemetry.overflowed(ctx, r.counters, over)
-	if outcome == ledger.Refused {
+	r.telemetry.caused(ctx, c.event.DecidedBy)
+	if c.outcome == ledger.Refused {
 		return responseRefused, nil
 	}
 	return responseAccepted, nil
-}
-
-// consumeLogs gives the record to the logs pipelines. A report that they refuse for good is done with too: the failure happened all the same,
-// so that it counts, and nobody has to report it again.
-func (r *smtpFailureReceiver) consumeLogs(ctx context.Context, event *webhook.Event, measured context.Context) (ledger.Outcome, error) {
-	if r.logs == nil {
-		return ledger.Accepted, nil
-	}
-	operation := r.receiveLogs.StartLogsOp(measured)
-	if span := trace.SpanFromContext(operation); span.SpanContext().IsValid() {
-		ctx = trace.ContextWithSpan(ctx, span)
-	}
-	// A sender that hangs up does not stop what has begun: half of the pipelines may have the record already.
-	err := r.logs.ConsumeLogs(context.WithoutCancel(ctx), newLogs(event, r.resource, r.settings.BuildInfo.Version))
-	r.receiveLogs.EndLogsOp(operation, formatReport, 1, err)
-	switch {
-	case err == nil:
-		return ledger.Accepted, nil
-	case isPermanent(err):
-		r.logger.Warn("The logs pipelines refused a report for good", zap.Error(err))
-		return ledger.Refused, nil
-	default:
-		return 0, err
-	}
-}
-
-// isPermanent says that sending the same again can never work. Where several pipelines refused, all of them have to have done so for good:
-// one that could take the record later must get it again.
-func isPermanent(err error) bool {
-	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
-		several, ok := inner.(interface{ Unwrap() []error })
-		if !ok {
-			continue
-		}
-		permanent := 0
-		for _, one := range several.Unwrap() {
-			if isPermanent(one) {
-				permanent++
-			}
-		}
-		if permanent > 0 {
-			return permanent == len(several.Unwrap())
-		}
-	}
-	return consumererror.IsPermanent(err)
 }

@@ -8,9 +8,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
-	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/config/configmiddleware"
 	"go.opentelemetry.io/collector/consumer/consumertest"
-	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/receiver/receivertest"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/sdk/instrumentation"
@@ -54,10 +53,9 @@ func TestOtelHTTPIsLeftOutWhereNobodySeesIt(t *testing.T) {
 				settings.TracerProvider = sdktrace.NewTracerProvider(tc.traces...)
 			}
 			seen := make(chan bool, 1)
-			url := startWith(t, settings.TelemetrySettings, func(ctx context.Context, _ plog.Logs) error {
-				_, found := otelhttp.LabelerFromContext(ctx)
+			url := startWith(t, settings.TelemetrySettings, func(_ http.ResponseWriter, req *http.Request) {
+				_, found := otelhttp.LabelerFromContext(req.Context())
 				seen <- found
-				return nil
 			})
 			answer, err := do(http.DefaultClient, newForm(t.Context(), url, "id=1"))
 			require.NoError(t, err)
@@ -76,19 +74,20 @@ func TestOtelHTTPIsLeftOutWhereNobodySeesIt(t *testing.T) {
 	}
 }
 
-// startWith starts a receiver with that telemetry, and returns the URL that it takes reports at.
-func startWith(t *testing.T, telemetry component.TelemetrySettings, logs func(context.Context, plog.Logs) error) string {
+// startWith starts a receiver with that telemetry and a middleware, and returns the URL that it takes reports at.
+func startWith(t *testing.T, telemetry component.TelemetrySettings, middleware func(http.ResponseWriter, *http.Request)) string {
 	t.Helper()
+	id := component.MustNewID("rewriting")
 	config := defaultConfig()
 	config.HTTP.NetAddr.Endpoint = "localhost:0"
+	config.HTTP.Middlewares = []configmiddleware.Config{{ID: id}}
 	settings := receivertest.NewNopSettings(metadata.Type)
 	settings.TelemetrySettings = telemetry
-	created, err := NewFactory().CreateLogs(t.Context(), settings, config, logsThat(logs))
-	require.NoError(t, err)
-	_, err = NewFactory().CreateMetrics(t.Context(), settings, config, consumertest.NewNop())
+	created, err := NewFactory().CreateLogs(t.Context(), settings, config, consumertest.NewNop())
 	require.NoError(t, err)
 	r := created.(*smtpFailureReceiver)
-	require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
+	host := &hostWith{extensions: map[component.ID]component.Component{id: rewriting{rewrite: middleware}}}
+	require.NoError(t, r.Start(t.Context(), host))
 	t.Cleanup(func() { require.NoError(t, r.Shutdown(context.WithoutCancel(t.Context()))) })
 	return "http://" + r.listener.Addr().String() + defaultPath
 }

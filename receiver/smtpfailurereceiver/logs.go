@@ -23,14 +23,14 @@ const (
 
 	// variablePrefix goes before the name of every variable that has no attribute of its own.
 	variablePrefix = "copernica."
-	// reservedVariable is the one variable whose attribute would be taken for what the receiver itself vouches for: copernice.Account.id.
+	// reservedVariable is the one variable whose attribute would be taken for what the receiver itself vouches for: copernica.account.id.
 	reservedVariable = "account.id"
 	// unverifiedPrefix goes before it instead.
 	unverifiedPrefix = "copernica.unverified."
 )
 
-// newLogs makes the log record of an event.
-func newLogs(e *webhook.Event, resource pcommon.Resource, version string) plog.Logs {
+// newLogs makes the log records of calls.
+func newLogs(calls []*call, resource pcommon.Resource, version string) plog.Logs {
 	logs := plog.NewLogs()
 	rl := logs.ResourceLogs().AppendEmpty()
 	resource.CopyTo(rl.Resource())
@@ -38,7 +38,15 @@ func newLogs(e *webhook.Event, resource pcommon.Resource, version string) plog.L
 	sl.Scope().SetName(metadata.ScopeName)
 	sl.Scope().SetVersion(version)
 
-	record := sl.LogRecords().AppendEmpty()
+	sl.LogRecords().EnsureCapacity(len(calls))
+	for _, c := range calls {
+		putRecord(c, sl.LogRecords().AppendEmpty())
+	}
+	return logs
+}
+
+func putRecord(c *call, record plog.LogRecord) {
+	e := c.event
 	record.SetEventName(eventName)
 	record.SetObservedTimestamp(pcommon.NewTimestampFromTime(e.Arrived))
 	record.SetTimestamp(pcommon.NewTimestampFromTime(e.Time))
@@ -65,20 +73,16 @@ func newLogs(e *webhook.Event, resource pcommon.Resource, version string) plog.L
 	}
 	put(attributeMessageID, e.ID)
 	put(attributeAddress, e.Recipient)
-	put(attributeDomain, e.Domain)
-	put(attributeState, e.State)
-	put(attributeExtended, e.Extended.String())
 	meaning, _ := e.Extended.Meaning()
 	put(attributeMeaning, meaning)
-	put(attributeMode, modeOf(e).String())
-	put(attributeClass, e.Class)
-	put(attributeReason, e.Cause)
 	put(attributeType, e.Type)
 	put(attributeAction, e.Action)
-	put(attributeAccount, e.Account)
 	put(attributeUID, e.Identity.String())
-	if e.Code != 0 {
-		attributes.PutInt(attributeCode, int64(e.Code))
+	for i, value := range c.values {
+		put(shared[i].name, value.text)
+		if value.number != 0 {
+			attributes.PutInt(shared[i].name, value.number)
+		}
 	}
 	putSlice(attributes, attributeTags, e.Tags)
 	for _, v := range e.Variables {
@@ -92,7 +96,14 @@ func newLogs(e *webhook.Event, resource pcommon.Resource, version string) plog.L
 			putSlice(attributes, name, v.List)
 		}
 	}
-	return logs
+}
+
+// modeOf returns whether the message was refused at once, or a bounce came back later.
+func modeOf(e *webhook.Event) string {
+	if e.Asynchronous {
+		return "asynchronous"
+	}
+	return "synchronous"
 }
 
 func putSlice(attributes pcommon.Map, name string, values []string) {

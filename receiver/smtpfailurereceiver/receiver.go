@@ -45,6 +45,10 @@ const (
 	// not sent, which those of the senders are not.
 	maxUnverified = 64
 
+	// Names of what the ledger keeps for the receiver.
+	keptInstanceID = "service.instance.id"
+	keptSecret     = "recipient.secret"
+
 	// secretLength is that of the key of HMAC-SHA-256.
 	secretLength = 32
 
@@ -80,11 +84,11 @@ type smtpFailureReceiver struct {
 	tracer         trace.Tracer
 	spanName       string
 	status         *status
-	receiveLogs    *receiverhelper.ObsReport
-	receiveMetrics *receiverhelper.ObsReport
+	obsreport      *receiverhelper.ObsReport
+	batches        *batcher
 	ownershipFiles map[string]string // by URL path
 	counters       *counters
-	ledger         *ledger.Ledger[labels]
+	ledger         *ledger.Ledger
 
 	startOnce, shutdownOnce sync.Once
 	startErr, shutdownErr   error
@@ -114,38 +118,38 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 	if err != nil {
 		return nil, err
 	}
-	observe := func() (*receiverhelper.ObsReport, error) {
-		return receiverhelper.NewObsReport(receiverhelper.ObsReportSettings{
-			ReceiverID: settings.ID, Transport: transport, ReceiverCreateSettings: settings,
-		})
-	}
-	receiveLogs, err := observe()
-	if err != nil {
-		return nil, err
-	}
-	receiveMetrics, err := observe()
+	obsreport, err := receiverhelper.NewObsReport(receiverhelper.ObsReportSettings{
+		ReceiverID: settings.ID, Transport: transport, ReceiverCreateSettings: settings,
+	})
 	if err != nil {
 		return nil, err
 	}
 
-	return &smtpFailureReceiver{
-		config:         config,
-		settings:       settings,
-		logger:         limited(settings.Logger),
-		now:            time.Now,
-		waitTimeout:    defaultWaitTimeout,
-		unverified:     make(chan struct{}, maxUnverified),
-		connections:    newConnections(maxUnread),
-		forget:         func() {},
-		resource:       resource,
-		decoder:        webhook.Decoder{Location: location, Causes: causes},
-		privacy:        newPolicy(&config.Recipient),
-		telemetry:      telemetry,
-		tracer:         metadata.Tracer(settings.TelemetrySettings),
-		spanName:       "receiver/" + settings.ID.String() + "/Request",
-		receiveLogs:    receiveLogs,
-		receiveMetrics: receiveMetrics,
-	}, nil
+	logger := limited(settings.Logger)
+	r := &smtpFailureReceiver{
+		config:      config,
+		settings:    settings,
+		logger:      logger,
+		now:         time.Now,
+		waitTimeout: defaultWaitTimeout,
+		unverified:  make(chan struct{}, maxUnverified),
+		connections: newConnections(maxUnread),
+		forget:      func() {},
+		resource:    resource,
+		decoder:     webhook.Decoder{Location: location, Causes: causes},
+		privacy:     newPolicy(&config.Recipient),
+		telemetry:   telemetry,
+		tracer:      metadata.Tracer(settings.TelemetrySettings),
+		spanName:    "receiver/" + settings.ID.String() + "/Request",
+		obsreport:   obsreport,
+		status:      &status{logger: logger},
+	}
+	r.batches = &batcher{process: r.processBatch, most: maxBatchReports}
+	if config.HTTP.IncludeMetadata || config.HTTP.Auth.HasValue() {
+		// Pipelines may look at who made a call, which those of a shared one cannot tell.
+		r.batches.most = 1
+	}
+	return r, nil
 }
 
 // limited returns a logger that repeats no message more than a few times a minute: whoever can make it log must not be
@@ -194,27 +198,28 @@ func newResource(attributes map[string]any) (pcommon.Resource, error) {
 	return resource, nil
 }
 
-// Start opens the server and begins to send the counters. It does so once, however many signals the instance is used for.
+// Start opens the server and begins to send the counters. It does so once, however many signals the instance is used for;
+// the component's status is reported to the host of each.
 func (r *smtpFailureReceiver) Start(ctx context.Context, host component.Host) error {
+	r.status.add(host)
 	r.startOnce.Do(func() { r.startErr = r.start(ctx, host) })
 	return r.startErr
 }
 
 func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) error {
-	r.status = &status{host: host, logger: r.logger}
 	var err error
 	if r.ownershipFiles, err = readOwnershipFiles(r.config); err != nil {
 		return err
 	}
 	r.counters = new(counters)
 	if r.metrics != nil {
-		r.counters = newCounters(r.config, r.now())
+		r.counters = newCounters(r.config)
 	}
 	if r.ledger, err = r.openLedger(ctx, host); err != nil {
 		return err
 	}
-	if len(r.privacy.Key) == 0 {
-		r.privacy.Key = r.ledger.Secret()
+	if err := r.recall(ctx); err != nil {
+		return fmt.Errorf("storage: %w", errors.Join(err, r.ledger.Close(ctx)))
 	}
 	if r.privacy.Mode != privacy.ModeFull {
 		r.decoder.Key = r.privacy.Key
@@ -222,7 +227,7 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	if r.config.Signature.HasValue() {
 		r.verifier = r.newVerifier(r.config.Signature.Get())
 	}
-	if err := r.telemetry.observe(r.ledger, r.counters); err != nil {
+	if err := r.telemetry.observe(r.ledger); err != nil {
 		return err
 	}
 	r.telemetry.begin(r.config, r.counters)
@@ -261,7 +266,7 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 
 	r.serving.Go(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			componentstatus.ReportStatus(host, componentstatus.NewFatalErrorEvent(fmt.Errorf("the HTTP server ended: %w", err)))
+			r.status.report(componentstatus.NewFatalErrorEvent(fmt.Errorf("the HTTP server ended: %w", err)))
 		}
 	})
 	if r.metrics != nil {
@@ -313,25 +318,20 @@ func (r *smtpFailureReceiver) newVerifier(config *SignatureConfig) *signature.Ve
 }
 
 // openLedger opens the ledger in the storage extension, if one is configured, else in memory.
-func (r *smtpFailureReceiver) openLedger(ctx context.Context, host component.Host) (*ledger.Ledger[labels], error) {
-	secret := make([]byte, secretLength)
-	// It never fails: without random numbers the process ends.
-	_, _ = rand.Read(secret)
-	instance, _ := r.resource.Attributes().Get(attributeServiceInstanceID)
-	options := ledger.Options[labels]{
+func (r *smtpFailureReceiver) openLedger(ctx context.Context, host component.Host) (*ledger.Ledger, error) {
+	options := ledger.Options{
 		Deduplicate: r.config.Deduplication.Enabled,
 		TTL:         r.config.Deduplication.TTL,
 		MaxEntries:  r.config.Deduplication.MaxEntries,
-		Patience:    r.waitTimeout,
+		WaitTimeout: r.waitTimeout,
+		Metrics:     r.counters.names(),
+		Delta:       r.counters.delta,
+		Limit:       r.config.Aggregation.CardinalityLimit,
+		Overflow:    overflowKey,
+		MaxStale:    r.config.Aggregation.MaxStale,
 		Now:         r.now,
-		Metrics:     r.counters.ledgerMetrics(),
-		Temporality: r.counters.temporality,
-		Encode:      encodeLabels,
-		Decode:      decodeLabels,
-		Instance:    instance.Str(),
-		Secret:      secret,
-		Observe:     func(_ int, err error) { r.telemetry.stored(err) },
 		Health:      func(err error) { r.status.set(partStore, err) },
+		Observe:     r.telemetry.stored,
 	}
 	if r.config.Storage == nil {
 		return ledger.New(options), nil
@@ -345,19 +345,62 @@ func (r *smtpFailureReceiver) openLedger(ctx context.Context, host component.Hos
 	if !ok {
 		return nil, fmt.Errorf("storage: the extension %q does not store anything; it takes the name of a storage extension such as file_storage", r.config.Storage)
 	}
-	client, err := storageExtension.GetClient(ctx, component.KindReceiver, r.settings.ID, "")
+	client, err := r.storageClient(ctx, storageExtension)
 	if err != nil {
-		return nil, fmt.Errorf("storage: %w", err)
+		return nil, err
 	}
 	opened, err := ledger.Open(ctx, client, options)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("storage: %w", err), client.Close(ctx))
-	}
-	// The totals go on as the series of the process that began them.
-	if _, configured := r.config.ResourceAttributes[attributeServiceInstanceID]; !configured {
-		instance.SetStr(opened.Instance())
+		return nil, errors.Join(fmt.Errorf("storage: what the extension %q keeps for %q: %w", r.config.Storage, r.settings.ID, err), client.Close(ctx))
 	}
 	return opened, nil
+}
+
+// storageClient opens the store. An extension whose file is damaged may name nothing, or panic, even where nobody can
+// recover it; so what is about to be opened is said first.
+func (r *smtpFailureReceiver) storageClient(ctx context.Context, extension storage.Extension) (client storage.Client, err error) {
+	file := "receiver_" + r.settings.ID.Type().String() + "_" + r.settings.ID.Name()
+	r.logger.Info("Opening the store", zap.Stringer("storage", r.config.Storage), zap.String("file with file_storage", file))
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("it panicked: %v", cause)
+		}
+		if err != nil {
+			err = fmt.Errorf("storage: the extension %q cannot open what it keeps (with file_storage, the file %s in its directory): %w; "+
+				"if it is damaged, move it away to begin with an empty one", r.config.Storage, file, err)
+		}
+	}()
+	return extension.GetClient(ctx, component.KindReceiver, r.settings.ID, "")
+}
+
+// recall takes up what an earlier run has kept, so that the totals go on as its series, and keeps what there is not yet.
+func (r *smtpFailureReceiver) recall(ctx context.Context) error {
+	instance, _ := r.resource.Attributes().Get(attributeServiceInstanceID)
+	if r.config.Storage != nil && r.ledger.Value(keptInstanceID) == nil {
+		r.logger.Info("The store is empty, so all counters begin at zero", zap.Stringer("storage", r.config.Storage))
+	}
+	id, err := r.kept(ctx, keptInstanceID, []byte(instance.Str()))
+	if err != nil {
+		return err
+	}
+	if _, configured := r.config.ResourceAttributes[attributeServiceInstanceID]; !configured {
+		instance.SetStr(string(id))
+	}
+	secret := make([]byte, secretLength)
+	// It never fails: without random numbers the process ends.
+	_, _ = rand.Read(secret)
+	if secret, err = r.kept(ctx, keptSecret, secret); err == nil && len(r.privacy.Key) == 0 {
+		r.privacy.Key = secret
+	}
+	return err
+}
+
+// kept returns what the ledger has under a name, and keeps the first value if that is nothing.
+func (r *smtpFailureReceiver) kept(ctx context.Context, name string, first []byte) ([]byte, error) {
+	if value := r.ledger.Value(name); value != nil {
+		return value, nil
+	}
+	return first, r.ledger.SetValue(ctx, name, first)
 }
 
 // open says that the endpoint can be reached from other machines and that nothing checks who calls.
@@ -402,6 +445,7 @@ func (r *smtpFailureReceiver) shutdown(ctx context.Context) error {
 	if r.verifier != nil {
 		r.verifier.Close()
 	}
+	errs = append(errs, r.batches.wait(ctx))
 	if r.flushing != nil {
 		errs = append(errs, r.stopAndFlush(ctx))
 	}
@@ -433,22 +477,26 @@ func (r *smtpFailureReceiver) startFlushing() {
 	}()
 }
 
-// stopAndFlush ends the flush loop and sends the last totals. A flush that is under way is waited for, because what it brought over is not
-// known when it is cut off.
+// stopAndFlush ends the flush loop and sends the last totals. A flush that is under way is waited for, because what it
+// brought over is not known when it is cut off.
 func (r *smtpFailureReceiver) stopAndFlush(ctx context.Context) error {
 	defer r.cancelFlush()
 	close(r.stopFlushing)
-	select {
-	case <-r.flushing:
-	case <-ctx.Done():
-		r.cancelFlush()
+	sent := make(chan error, 1)
+	go func() {
 		<-r.flushing
-	}
-
-	err := r.flush(ctx)
-	// A series that was never sent was sent as zero just now, and its total is still due.
-	if err == nil && r.ledger.Untaken() {
-		err = r.flush(ctx)
+		err := r.flush(ctx)
+		// A series that was never sent was sent as zero just now, and its total is still due.
+		if err == nil && r.ledger.Pending() {
+			err = r.flush(ctx)
+		}
+		sent <- err
+	}()
+	var err error
+	select {
+	case err = <-sent:
+	case <-ctx.Done():
+		err = ctx.Err()
 	}
 	if err != nil {
 		return fmt.Errorf("the last totals were not sent: %w", err)
@@ -462,16 +510,17 @@ func (r *smtpFailureReceiver) flush(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	metrics := r.counters.newMetrics(due.Reports, r.resource, r.settings.BuildInfo.Version)
-	points := metrics.DataPointCount()
-	if points > 0 {
-		ctx := r.receiveMetrics.StartMetricsOp(ctx)
+	metrics := r.counters.newMetrics(due, r.resource, r.settings.BuildInfo.Version)
+	if points := metrics.DataPointCount(); points > 0 {
+		ctx := r.obsreport.StartMetricsOp(ctx)
 		err = r.metrics.ConsumeMetrics(ctx, metrics)
-		r.receiveMetrics.EndMetricsOp(ctx, formatCounter, points, err)
+		r.obsreport.EndMetricsOp(ctx, formatCounter, points, err)
 		r.telemetry.flushed(ctx, err)
 		if err != nil {
 			return err
 		}
 	}
-	return due.Taken(ctx)
+	// A store that fails makes up for it later, and its health is known.
+	_ = r.ledger.Acknowledge(ctx, due.Number)
+	return nil
 }

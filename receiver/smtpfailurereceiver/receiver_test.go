@@ -168,12 +168,12 @@ func TestCountersGoOutEveryInterval(t *testing.T) {
 			}
 			return nil
 		})
-		r.counters = newCounters(r.config, r.now())
+		r.counters = newCounters(r.config)
 		r.ledger, err = r.openLedger(t.Context(), componenttest.NewNopHost())
 		require.NoError(t, err)
 		report, err := r.decoder.Form(webhook.Call{Body: "id=1", Arrived: r.now()})
 		require.NoError(t, err)
-		_, err = r.accept(t.Context(), report, t.Context())
+		_, err = r.accept(t.Context(), &call{event: report, values: valuesOf(report)})
 		require.NoError(t, err)
 
 		r.startFlushing()
@@ -194,12 +194,12 @@ func TestShutdownWaitsForAFlushUntilItsDeadline(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		})
-		r.counters = newCounters(r.config, r.now())
+		r.counters = newCounters(r.config)
 		r.ledger, err = r.openLedger(t.Context(), componenttest.NewNopHost())
 		require.NoError(t, err)
 		report, err := r.decoder.Form(webhook.Call{Body: "id=1", Arrived: r.now()})
 		require.NoError(t, err)
-		_, err = r.accept(t.Context(), report, t.Context())
+		_, err = r.accept(t.Context(), &call{event: report, values: valuesOf(report)})
 		require.NoError(t, err)
 		r.startFlushing()
 		time.Sleep(11 * time.Second) // of the bubble's clock: a flush hangs
@@ -264,7 +264,7 @@ func TestSignalsThatAreNotUsed(t *testing.T) {
 		run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.metrics = nil })
 		assert.Equal(t, http.StatusOK, run.post(t, "id=1").status)
 		assert.Equal(t, 1, run.logs.LogRecordCount())
-		assert.Empty(t, run.receiver.counters.metrics, "nothing is held that nobody gets")
+		assert.Empty(t, run.receiver.counters.instruments, "nothing is held that nobody gets")
 	})
 	t.Run("metrics only", func(t *testing.T) {
 		run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs = nil })

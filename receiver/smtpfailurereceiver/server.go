@@ -4,21 +4,21 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"net"
 	"net/http"
 	"os"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
 
 	"go.opentelemetry.io/collector/config/confighttp"
 	"go.opentelemetry.io/collector/config/confignet"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
 	"go.uber.org/zap"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
@@ -96,6 +96,7 @@ var (
 	responseUnavailable      = &response{"unavailable", http.StatusServiceUnavailable, "a pipeline cannot take the report now, try again later"}
 	responseStoreUnavailable = &response{"store_unavailable", http.StatusServiceUnavailable, "the store cannot take the report now, try again later"}
 	responseInFlight         = &response{"in_flight", http.StatusServiceUnavailable, "another copy of the report is under way, try again later"}
+	responseTooManyWaiting   = &response{"too_many_waiting", http.StatusServiceUnavailable, "too many reports are waiting, try again later"}
 	responseOverloaded       = &response{"overloaded", http.StatusServiceUnavailable, "too many calls are being checked, try again later"}
 	responseKeyUnavailable   = &response{"key_unavailable", http.StatusServiceUnavailable, "the key of the signature cannot be looked up now, try again later"}
 	// responseOther stands for what a configured middleware or CORS answers. Its status is whatever they chose.
@@ -106,7 +107,8 @@ var (
 	responses = []*response{
 		responseAccepted, responseDuplicate, responseOwnershipFile, responseInvalid, responseIncomplete, responseOtherWebhook, responseRefused, responseUnauthorized, responseNotFound,
 		responseMethodNotAllowed, responseTooSlow, responseTooLarge, responseUnsupported, responsePanic, responseUnavailable,
-		responseStoreUnavailable, responseOverloaded, responseKeyUnavailable, responseInFlight, responseOther, responseAborted,
+		responseStoreUnavailable, responseTooManyWaiting, responseOverloaded, responseKeyUnavailable, responseInFlight, responseOther,
+		responseAborted,
 	}
 )
 
@@ -195,7 +197,9 @@ func (state *requestState) Unwrap() http.ResponseWriter {
 // a span, and a panic anywhere is a response too.
 func (r *smtpFailureReceiver) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		ctx, span := r.tracer.Start(req.Context(), r.spanName)
+		// The span of whoever calls is the parent, if there is one.
+		caller := otel.GetTextMapPropagator().Extract(req.Context(), propagation.HeaderCarrier(req.Header))
+		ctx, span := r.tracer.Start(caller, r.spanName)
 		defer span.End()
 		state := &requestState{ResponseWriter: w, began: r.now(), traced: span.SpanContext().IsValid()}
 		// A request is large, and so not copied without need. A middleware may hide the state behind a writer of its own.
@@ -272,6 +276,10 @@ func responseTo(err error) (*response, string) {
 		return responseInvalid, responseInvalid.text
 	case errors.Is(err, errOverloaded):
 		return responseOverloaded, responseOverloaded.text
+	case errors.Is(err, errTooManyWaiting):
+		return responseTooManyWaiting, responseTooManyWaiting.text
+	case errors.Is(err, errPanicked):
+		return responsePanic, responsePanic.text
 	case errors.Is(err, ledger.ErrInFlight):
 		return responseInFlight, responseInFlight.text
 	case errors.Is(err, ledger.ErrStore):
@@ -316,8 +324,7 @@ func (r *smtpFailureReceiver) handleServerError(w http.ResponseWriter, req *http
 }
 
 func (r *smtpFailureReceiver) recovered(state *requestState, req *http.Request, cause any) {
-	// Only the type of the cause, because its text may hold what was sent.
-	r.logger.Error("A request ended in a panic", zap.String("cause", fmt.Sprintf("%T", cause)), zap.ByteString("stack", debug.Stack()))
+	r.logPanic(cause)
 	if state.status == 0 {
 		respond(state, req, responsePanic, responsePanic.text)
 		return

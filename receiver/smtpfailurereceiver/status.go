@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.uber.org/zap"
 
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
 )
 
@@ -25,14 +26,25 @@ var parts = [...]struct{ fails, works string }{
 
 var errKeyLookup = errors.New("the DNS does not answer for the keys of signatures")
 
-// status tells the collector how the component is: a part's error when the part begins to fail, and OK when all of them work again. Extensions such
-// as health_check make it visible.
+// status tells the collector how the component is: a part's error when the part begins to fail, and OK when all of them work
+// again. Extensions such as health_check make it visible. An instance that is used for several signals is a component for
+// each, with a host of its own.
 type status struct {
-	host   component.Host
 	logger *zap.Logger
 
 	mu      sync.Mutex
+	hosts   []component.Host
 	failing [len(parts)]error
+}
+
+// add adds the host of one more signal.
+func (s *status) add(host component.Host) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hosts = append(s.hosts, host)
+	if err := s.firstError(); err != nil {
+		componentstatus.ReportStatus(host, eventOf(err))
+	}
 }
 
 // set says how a part is: nil when it works.
@@ -49,16 +61,39 @@ func (s *status) set(part int, err error) {
 		s.logger.Error(parts[part].fails, zap.Error(err))
 	default:
 		s.logger.Info(parts[part].works)
-		for _, other := range s.failing {
-			if other != nil {
-				err = other
-			}
+		err = s.firstError()
+	}
+	s.reportToAll(eventOf(err))
+}
+
+func (s *status) firstError() error {
+	for _, err := range s.failing {
+		if err != nil {
+			return err
 		}
 	}
-	if err == nil {
-		componentstatus.ReportStatus(s.host, componentstatus.NewEvent(componentstatus.StatusOK))
-	} else {
-		componentstatus.ReportStatus(s.host, componentstatus.NewRecoverableErrorEvent(err))
+	return nil
+}
+
+func eventOf(err error) *componentstatus.Event {
+	switch {
+	case err == nil:
+		return componentstatus.NewEvent(componentstatus.StatusOK)
+	case errors.Is(err, ledger.ErrReplaced):
+		return componentstatus.NewPermanentErrorEvent(err)
+	}
+	return componentstatus.NewRecoverableErrorEvent(err)
+}
+
+func (s *status) report(event *componentstatus.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reportToAll(event)
+}
+
+func (s *status) reportToAll(event *componentstatus.Event) {
+	for _, host := range s.hosts {
+		componentstatus.ReportStatus(host, event)
 	}
 }
 

@@ -33,7 +33,8 @@ func TestStatus(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			events := make(chan *componentstatus.Event, 10)
-			s := &status{host: &hostWith{status: events}, logger: zap.NewNop()}
+			s := &status{logger: zap.NewNop()}
+			s.add(&hostWith{status: events})
 			for _, step := range tc.steps {
 				step(s)
 			}

@@ -24,7 +24,6 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/receiver/receivertest"
 
-	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -233,15 +232,19 @@ func TestAStoreThatFailsAndHeals(t *testing.T) {
 	assert.Equal(t, "3", run.count(t, requests("store_unavailable", 503)))
 	assert.Equal(t, 2, run.logs.LogRecordCount(), "after the first failure nothing is handed over that could not be kept")
 	require.NoError(t, run.receiver.flush(t.Context()), "the totals still go out")
-	event := <-host.status
-	assert.Equal(t, componentstatus.StatusRecoverableError, event.Status())
-	require.ErrorContains(t, event.Err(), "no space left on device")
+	for range 2 {
+		event := <-host.status
+		assert.Equal(t, componentstatus.StatusRecoverableError, event.Status(), "each signal is told")
+		require.ErrorContains(t, event.Err(), "no space left on device")
+	}
 
 	host.broken.Store(false)
 	for i := 1; i < 5; i++ {
 		assert.Equal(t, http.StatusOK, run.post(t, "id="+strconv.Itoa(i)).status)
 	}
-	assert.Equal(t, componentstatus.StatusOK, (<-host.status).Status())
+	for range 2 {
+		assert.Equal(t, componentstatus.StatusOK, (<-host.status).Status())
+	}
 	require.NoError(t, run.receiver.Shutdown(t.Context()))
 	assert.Equal(t, 4, run.logs.LogRecordCount(), "no record was handed over twice")
 	assert.Equal(t, int64(4), totals(run.metrics)[failuresMetric])
@@ -258,8 +261,8 @@ func TestStorageThatCannotBeUsedStopsTheStart(t *testing.T) {
 	}{
 		{"not there", `storage: there is no extension "file_storage"`, &hostWith{}},
 		{"not a storage", `storage: the extension "file_storage" does not store anything`, &hostWith{extensions: map[component.ID]component.Component{storageID: doorkeeper{}}}},
-		{"no clients", "storage: no clients today", closed},
-		{"cannot be written", "storage: the store did not take it: no space left on device", broken},
+		{"no clients", `: no clients today; if it is damaged, move it away`, closed},
+		{"cannot be written", ": the store did not take it: no space left on device", broken},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			config := storageConfig()
@@ -286,39 +289,8 @@ func TestEveryReceiverHasAStoreOfItsOwn(t *testing.T) {
 	assert.Equal(t, http.StatusOK, first.post(t, "id=1").status)
 	assert.Equal(t, http.StatusOK, second.post(t, "id=1").status)
 	assert.Equal(t, 1, second.logs.LogRecordCount())
-	assert.NotEqual(t, first.receiver.ledger.Instance(), second.receiver.ledger.Instance(), "and never shares a series")
+	assert.NotEqual(t, first.receiver.ledger.Value(keptInstanceID), second.receiver.ledger.Value(keptInstanceID), "and never shares a series")
 	files, err := filepath.Glob(filepath.Join(directory, "*"))
 	require.NoError(t, err)
 	assert.Len(t, files, 2)
-}
-
-// A store keeps series by the names and values that they are sent with, and what no release has written is refused rather than counted as something else.
-func TestSeriesInAStore(t *testing.T) {
-	all := labels{
-		Tag: "news", State: "rcptto", Reason: "mailbox_full", Domain: "example.com", Account: "environment-1234", Code: 452,
-		Extended: smtpstatus.Enhanced{Class: 4, Subject: 2, Detail: 2}, Mode: synchronous, Class: 2,
-	}
-	const kept = `{"email.tag":"news","smtp.response.status_code":452,"smtp.response.enhanced_status_code":"4.2.2","smtp.state":"rcptto",` +
-		`"email.failure.mode":"synchronous","email.failure.class":"transient","error.type":"mailbox_full",` +
-		`"email.recipient.domain":"example.com","copernica.account.id":"environment-1234"}`
-	assert.JSONEq(t, kept, string(encodeLabels(all)))
-	assert.Equal(t, "{}", string(encodeLabels(labels{})))
-
-	for encoded, want := range map[string]labels{
-		kept: all,
-		"{}": {},
-		// A reason is text: another release may know others.
-		`{"error.type":"another_reason"}`:       {Reason: "another_reason"},
-		`{"email.failure.mode":"asynchronous"}`: {Mode: asynchronous},
-	} {
-		got, err := decodeLabels([]byte(encoded))
-		require.NoError(t, err, encoded)
-		assert.Equal(t, want, got, encoded)
-	}
-	for _, encoded := range []string{
-		"", `{"smtp.response.status_code":65536}`, `{"smtp.response.enhanced_status_code":"x"}`, `{"email.failure.mode":"x"}`, `{"email.failure.class":"x"}`,
-	} {
-		_, err := decodeLabels([]byte(encoded))
-		require.Error(t, err, encoded)
-	}
 }

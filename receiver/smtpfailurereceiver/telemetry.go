@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
@@ -122,10 +123,7 @@ func (t *selfTelemetry) begin(config *Config, counters *counters) {
 	for _, field := range webhook.AnomalyFields {
 		t.builder.SMTPFailureAnomalies.Add(ctx, 0, t.withField(field))
 	}
-	for i := range counters.metrics {
-		t.builder.SMTPFailureOverflows.Add(ctx, 0, t.withMetric(counters.metrics[i].name))
-	}
-	if len(counters.metrics) > 0 {
+	if len(counters.instruments) > 0 {
 		t.builder.SMTPFailureFlushes.Add(ctx, 0, t.withOutcome(outcomeAccepted))
 		t.builder.SMTPFailureFlushes.Add(ctx, 0, t.withOutcome(outcomeRefused))
 	}
@@ -193,29 +191,32 @@ func either(err error, good, bad string) string {
 	return good
 }
 
-func (t *selfTelemetry) overflowed(ctx context.Context, c *counters, over ledger.Overflows) {
-	for i, n := range over {
-		if n > 0 {
-			t.builder.SMTPFailureOverflows.Add(ctx, int64(n), t.withMetric(c.metrics[i].name))
-		}
-	}
+// consumed records how many reports shared a call of the logs pipelines.
+func (t *selfTelemetry) consumed(reports int) {
+	t.builder.SMTPFailureBatchSize.Record(context.Background(), int64(reports), t.alone)
 }
 
 // observe reports what is held until the builder is shut down.
-func (t *selfTelemetry) observe(l *ledger.Ledger[labels], c *counters) error {
+func (t *selfTelemetry) observe(l *ledger.Ledger) error {
 	return errors.Join(
 		t.builder.RegisterSMTPFailureSeriesCallback(func(_ context.Context, o metric.Int64Observer) error {
-			for _, m := range c.metrics {
-				o.Observe(int64(m.sums.Len()), t.withMetric(m.name))
+			for _, m := range l.Stats().Metrics {
+				o.Observe(int64(m.Series), t.withMetric(m.Name))
+			}
+			return nil
+		}),
+		t.builder.RegisterSMTPFailureOverflowsCallback(func(_ context.Context, o metric.Int64Observer) error {
+			for _, m := range l.Stats().Metrics {
+				o.Observe(m.Overflowed, t.withMetric(m.Name))
 			}
 			return nil
 		}),
 		t.builder.RegisterSMTPFailureRememberedCallback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(int64(l.Remembered()), t.alone)
+			o.Observe(int64(l.Stats().Remembered), t.alone)
 			return nil
 		}),
 		t.builder.RegisterSMTPFailureEvictionsCallback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(l.EvictedEarly(), t.alone)
+			o.Observe(l.Stats().Evicted, t.alone)
 			return nil
 		}),
 	)
@@ -240,8 +241,12 @@ func instrumentIfSeen(provider metric.MeterProvider) (confighttp.ToServerOption,
 		}
 		measured = measured || probe.Enabled(context.Background())
 	}
-	return xconfighttp.WithOtelHTTPOptions(otelhttp.WithFilter(func(req *http.Request) bool {
-		// The span is the one of wrap. A tracer that is off makes none with a context.
-		return measured || trace.SpanContextFromContext(req.Context()).IsValid()
-	})), nil
+	return xconfighttp.WithOtelHTTPOptions(
+		otelhttp.WithFilter(func(req *http.Request) bool {
+			// The span is the one of wrap. A tracer that is off makes none with a context.
+			return measured || trace.SpanContextFromContext(req.Context()).IsValid()
+		}),
+		// The caller's span is the parent of that span already.
+		otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator()),
+	), nil
 }

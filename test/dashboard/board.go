@@ -492,10 +492,10 @@ func (b *board) receiver() {
 			"Calls told to come again",
 			"Calls that were answered with 503, by what could not take them: a pipeline (unavailable), the store, " +
 				"the DNS (key_unavailable), another copy still under way (in_flight), or too many calls at once " +
-				"(overloaded). Reports may be lost with a sender that does not repeat, so this needs you now: look at " +
+				"(too_many_waiting, overloaded). Reports may be lost with a sender that does not repeat, so this needs you now: look at " +
 				"the backend, the disk or the DNS.",
 			6, 9, units.RequestsPerSecond, noneInTime, perSecond("smtp_failure_requests", "outcome",
-				outcome+`=~"unavailable|store_unavailable|key_unavailable|in_flight|overloaded"`), nil,
+				outcome+`=~"unavailable|store_unavailable|too_many_waiting|key_unavailable|in_flight|overloaded"`), nil,
 		}, look{list: true}},
 		{panel{
 			"Refusals by reason",
@@ -587,6 +587,23 @@ func (b *board) receiver() {
 				"without a store, and then counts and repeats are forgotten at a restart.",
 			6, 8, units.CountsPerSecond, "None: no storage is configured", perSecond("smtp_failure_store_writes", "outcome"),
 			nil,
+		}, look{list: true}},
+		{panel{
+			"Reports in a shared call",
+			"How many reports went to the logs pipelines in one call: of half the calls no more than p50. More under " +
+				"load is as it should be; many at few requests a second mean that a pipeline or the store is slow.",
+			12, 8, units.Short, noScrape,
+			[]query{
+				{"histogram_quantile(0.5, " + rate(b.own("smtp_failure_batch_size"), "le") + ")", "p50", metricGraph},
+				{"histogram_quantile(0.99, " + rate(b.own("smtp_failure_batch_size"), "le") + ")", "p99", metricGraph},
+			},
+			nil,
+		}, look{list: true}},
+		{panel{
+			"Causes by what told them",
+			"Failures by what told their cause: a phrase of the server's reply, the enhanced status, the code or the " +
+				"state. Many none mean replies that nothing is known of: add phrases under causes.",
+			12, 8, units.CountsPerSecond, noneInTime, perSecond("smtp_failure_causes", "decided_by"), nil,
 		}, look{list: true}},
 	} {
 		b.lines(p.panel, p.look)

@@ -29,12 +29,13 @@ type TelemetryBuilder struct {
 	mu                         sync.Mutex
 	registrations              []metric.Registration
 	SMTPFailureAnomalies       metric.Int64Counter
+	SMTPFailureBatchSize       metric.Int64Histogram
 	SMTPFailureCauses          metric.Int64Counter
 	SMTPFailureDuplicates      metric.Int64Counter
 	SMTPFailureEvictions       metric.Int64ObservableCounter
 	SMTPFailureFlushes         metric.Int64Counter
 	SMTPFailureKeyLookups      metric.Int64Counter
-	SMTPFailureOverflows       metric.Int64Counter
+	SMTPFailureOverflows       metric.Int64ObservableCounter
 	SMTPFailureReceivedBytes   metric.Int64Counter
 	SMTPFailureRefusals        metric.Int64Counter
 	SMTPFailureRemembered      metric.Int64ObservableGauge
@@ -61,6 +62,21 @@ func (builder *TelemetryBuilder) RegisterSMTPFailureEvictionsCallback(cb metric.
 		cb(ctx, &observerInt64{inst: builder.SMTPFailureEvictions, obs: o})
 		return nil
 	}, builder.SMTPFailureEvictions)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterSMTPFailureOverflowsCallback sets callback for observable SMTPFailureOverflows metric.
+func (builder *TelemetryBuilder) RegisterSMTPFailureOverflowsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.SMTPFailureOverflows, obs: o})
+		return nil
+	}, builder.SMTPFailureOverflows)
 	if err != nil {
 		return err
 	}
@@ -134,6 +150,13 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{anomaly}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.SMTPFailureBatchSize, err = builder.meter.Int64Histogram(
+		"otelcol_smtp_failure_batch_size",
+		metric.WithDescription("Reports that shared one call of the logs pipelines. [Alpha]"),
+		metric.WithUnit("{report}"),
+		metric.WithExplicitBucketBoundaries([]float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512}...),
+	)
+	errs = errors.Join(errs, err)
 	builder.SMTPFailureCauses, err = builder.meter.Int64Counter(
 		"otelcol_smtp_failure_causes",
 		metric.WithDescription("Failures that were counted, by what told their cause. [Alpha]"),
@@ -164,7 +187,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{lookup}"),
 	)
 	errs = errors.Join(errs, err)
-	builder.SMTPFailureOverflows, err = builder.meter.Int64Counter(
+	builder.SMTPFailureOverflows, err = builder.meter.Int64ObservableCounter(
 		"otelcol_smtp_failure_overflows",
 		metric.WithDescription("Failures counted in the overflow series because the cardinality limit was reached. [Alpha]"),
 		metric.WithUnit("{failure}"),

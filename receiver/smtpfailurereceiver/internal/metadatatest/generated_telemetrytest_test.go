@@ -25,6 +25,10 @@ func TestSetupTelemetry(t *testing.T) {
 		observer.Observe(1)
 		return nil
 	}))
+	require.NoError(t, tb.RegisterSMTPFailureOverflowsCallback(func(_ context.Context, observer metric.Int64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
 	require.NoError(t, tb.RegisterSMTPFailureRememberedCallback(func(_ context.Context, observer metric.Int64Observer) error {
 		observer.Observe(1)
 		return nil
@@ -34,11 +38,11 @@ func TestSetupTelemetry(t *testing.T) {
 		return nil
 	}))
 	tb.SMTPFailureAnomalies.Add(context.Background(), 1)
+	tb.SMTPFailureBatchSize.Record(context.Background(), 1)
 	tb.SMTPFailureCauses.Add(context.Background(), 1)
 	tb.SMTPFailureDuplicates.Add(context.Background(), 1)
 	tb.SMTPFailureFlushes.Add(context.Background(), 1)
 	tb.SMTPFailureKeyLookups.Add(context.Background(), 1)
-	tb.SMTPFailureOverflows.Add(context.Background(), 1)
 	tb.SMTPFailureReceivedBytes.Add(context.Background(), 1)
 	tb.SMTPFailureRefusals.Add(context.Background(), 1)
 	tb.SMTPFailureRequestDuration.Record(context.Background(), 1)
@@ -46,6 +50,9 @@ func TestSetupTelemetry(t *testing.T) {
 	tb.SMTPFailureStoreWrites.Add(context.Background(), 1)
 	AssertEqualSMTPFailureAnomalies(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualSMTPFailureBatchSize(t, testTel,
+		[]metricdata.HistogramDataPoint[int64]{{}}, metricdatatest.IgnoreValue(),
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualSMTPFailureCauses(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
