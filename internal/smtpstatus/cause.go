@@ -92,7 +92,7 @@ func NewCauses(own []Phrase) (*Causes, error) {
 	}
 	rules := make([]rule, len(own))
 	for i, p := range own {
-		text := string(fold(make([]byte, 0, 2*len(p.Text)+1), p.Text))
+		text := foldAll(p.Text)
 		if text == "" {
 			return nil, ErrEmptyPhrase
 		}

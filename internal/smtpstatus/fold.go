@@ -87,6 +87,11 @@ func fold(dst []byte, s string) []byte {
 	return dst
 }
 
+// foldAll folds all of s.
+func foldAll(s string) string {
+	return string(fold(make([]byte, 0, utf8.UTFMax*(len(s)+2)), s))
+}
+
 // endWord ends the word that begins at start, or takes it away.
 func endWord(dst []byte, start, quote int, letters bool) []byte {
 	word := dst[start:]

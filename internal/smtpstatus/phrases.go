@@ -63,7 +63,7 @@ func foldPhrase(phrase string) string {
 		return " " + phrase + " "
 	}
 	stem, open := strings.CutSuffix(phrase, "*")
-	folded := string(fold(make([]byte, 0, 2*len(stem)+1), stem))
+	folded := foldAll(stem)
 	if folded == "" {
 		return ""
 	}
