@@ -251,6 +251,8 @@ func TestWhatIsTold(t *testing.T) {
 		{"jane.doe@acme.example", `jane\u002edoe %u006aane%u002Edoe`, "[recipient] [recipient]"},
 		{"jane.doe@acme.example", "xjane\ufffddoe jane\ufffddoe jane\u0080doe", "xjane\ufffddoe [recipient] [recipient]"},
 		{"rené@acme.example", "ren%E9 ren%C3%A9", "[recipient] [recipient]"},
+		{"семён@acme.example", `сем\u0451н`, "[recipient]"},
+		{"jane.doe@acme.example", "jane.d=\r\noe jane.d=\noe", "[recipient] [recipient]"},
 		{"jd@!", "jd@! x", "jd@! x"},
 		{"!!!", "!!! x", "!!! x"},
 		{"", "jane.doe@acme.example", "jane.doe@acme.example"},

@@ -134,7 +134,7 @@ func fold(s string, at []int) *words {
 	var normal []byte
 	for i := 0; i < len(s); {
 		c, size := utf8.DecodeRuneInString(s[i:])
-		if c == utf8.RuneError && size == 1 {
+		if size == 1 {
 			c = rune(s[i])
 		}
 		from := span{at[i], at[i+size]}
