@@ -5,17 +5,20 @@
 NAME := otelcol-smtpfailure
 BINARY := bin/$(NAME)
 TOOLS := builder compat golangci-lint mdatagen
-RELEASE_TOOLS := release govulncheck
+RELEASE_TOOLS := actionlint cyclonedx-gomod go-licenses goreleaser govulncheck
 # The servers of other projects that the tests run.
 SERVERS := prometheus promtool loki
 TRANSFORMATIONS := test/transformations/node_modules
 # Those with code of ours.
-CODE := . internal/tools packaging/release test test/bench test/compose test/mutation
-MODULES := $(CODE) test/bench/stock test/servers/prometheus
+CODE := . internal/tools test test/bench test/compose test/mutation
+MODULES := $(CODE) packaging/release test/bench/stock test/servers/prometheus
 SOURCES := $(shell find receiver internal -path internal/tools -prune -o -name '*.go' ! -name '*_test.go' -print)
 
 # Packagers that build outside of a git checkout say which release they build.
 VERSION ?= $(shell scripts/version.sh)
+# Those that go into the image.
+CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
+GORELEASER_FLAGS := --snapshot
 # How long `make fuzz` stays with each target.
 FUZZTIME ?= 10s
 
@@ -40,7 +43,7 @@ run: build ## Build, then start the collector with the quickstart configuration
 test: ## Run the tests, with the race detector where there is a C compiler, and print the coverage
 	@scripts/test.sh
 	@# -count=1: they read files of other modules, of which the test cache knows nothing.
-	@for module in internal/tools packaging/release test/bench test/compose test/mutation; do \
+	@for module in internal/tools test/bench test/compose test/mutation; do \
 		(cd $$module && go test -count=1 ./...) || exit 1; \
 	done
 	cd test && go test -count=1 ./dashboard ./pictures
@@ -98,7 +101,8 @@ fuzz: ## Run each fuzz target for FUZZTIME (10s)
 	@FUZZTIME='$(FUZZTIME)' scripts/fuzz.sh
 
 .PHONY: lint
-lint: .tools/golangci-lint ## Check formatting, go.mod files, vet and linters
+lint: .tools/golangci-lint .tools/actionlint ## Check formatting, go.mod files, vet, linters and workflows
+	.tools/actionlint
 	@for module in $(MODULES); do \
 		(cd $$module && echo "go.mod of $$module" && go mod tidy -diff && go mod verify) || exit 1; \
 	done
@@ -122,24 +126,35 @@ generate: .tools/mdatagen .tools/golangci-lint ## Make code, documentation.md an
 generate-check: .tools/mdatagen .tools/golangci-lint ## Check that what is generated is up to date
 	@MAKE='$(MAKE)' scripts/generate-check.sh
 
-.PHONY: cross
-cross: build/generated .tools/release ## Make what a release consists of in dist/; PLATFORMS="linux/arm64 …" for some, AGAIN=1 to compile twice
-	@PLATFORMS='$(PLATFORMS)' AGAIN='$(AGAIN)' scripts/cross.sh
+.PHONY: snapshot
+snapshot: build/licenses .tools/goreleaser .tools/cyclonedx-gomod ## Make what a release consists of in dist/, but for signatures; PLATFORMS=linux/amd64 for that one alone
+	@VERSION="$$(cat build/version)" PLATFORMS='$(PLATFORMS)' .tools/goreleaser release --clean $(GORELEASER_FLAGS)
+	@cp $(CERTIFICATES) dist/ca-certificates.crt
+
+.PHONY: release
+release: GORELEASER_FLAGS := --skip=publish
+release: snapshot ## The same for the tag that is checked out
+
+.PHONY: packages
+packages: ## Install and start the package and the image that `make snapshot` made, with dpkg and buildah
+	cd test/e2e && go test -count=1 -v -run '^(TestRelease|TestPackage|TestImage)$$' . -packages
 
 .PHONY: licenses
-licenses: build/generated .tools/release ## List the licences of all dependencies in docs/licenses.md
-	@.tools/release licenses . docs/licenses.md
+licenses: build/generated .tools/go-licenses ## List the licences of all dependencies in docs/licenses.md
+	@scripts/licenses.sh
 
 .PHONY: licenses-check
-licenses-check: build/generated .tools/release ## Check that list, and that every licence is one of those allowed
-	@.tools/release licenses -check . docs/licenses.md
+licenses-check: build/generated .tools/go-licenses ## Check that list, and that every licence is one of those allowed
+	@scripts/licenses.sh check
 
 .PHONY: vuln
 vuln: build/generated .tools/govulncheck ## Look for known vulnerabilities; VULNDB=file:///DIRECTORY without a network
 	@VULNDB='$(VULNDB)' scripts/vuln.sh
 
 .PHONY: check
-check: lint generate-check licenses-check test instructions build rules e2e faults ## Everything that CI runs
+check: lint generate-check licenses-check test instructions build rules e2e faults ## Run all the checks that give the same result tomorrow
+	$(MAKE) snapshot PLATFORMS=linux/amd64
+	$(MAKE) packages
 
 .PHONY: clean
 clean: ## Remove all that was built
@@ -156,6 +171,11 @@ build/generated: builder-config.yaml go.mod go.sum build/version .tools/builder
 	@env dist.version="$$(cat build/version)" .tools/builder --config builder-config.yaml --skip-compilation --skip-strict-versioning=false
 	@touch $@
 
+# The texts of the licences of what goes into the distribution, and the sources where a licence asks for them.
+build/licenses: build/generated .tools/go-licenses scripts/licenses.sh
+	@scripts/licenses.sh texts
+	@touch $@
+
 # Written only when it differs, so that the binary is linked again only when its version changes.
 build/version: FORCE
 	@mkdir -p build
@@ -166,7 +186,10 @@ build/version: FORCE
 .tools/mdatagen: PACKAGE := go.opentelemetry.io/collector/cmd/mdatagen
 .tools/golangci-lint: PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-.tools/release: PACKAGE := .
+.tools/actionlint: PACKAGE := github.com/rhysd/actionlint/cmd/actionlint
+.tools/cyclonedx-gomod: PACKAGE := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+.tools/go-licenses: PACKAGE := github.com/google/go-licenses/v2
+.tools/goreleaser: PACKAGE := github.com/goreleaser/goreleaser/v2
 .tools/govulncheck: PACKAGE := golang.org/x/vuln/cmd/govulncheck
 
 .tools/prometheus: PACKAGE := github.com/prometheus/prometheus/cmd/prometheus
@@ -178,7 +201,6 @@ $(TOOLS:%=.tools/%): internal/tools/go.mod internal/tools/go.sum
 $(RELEASE_TOOLS:%=.tools/%): MODULE := packaging/release
 $(RELEASE_TOOLS:%=.tools/%): packaging/release/go.mod packaging/release/go.sum
 .tools/compat: $(filter-out %_test.go,$(wildcard internal/tools/compat/*.go))
-.tools/release: $(filter-out %_test.go,$(wildcard packaging/release/*.go))
 .tools/prometheus .tools/promtool: MODULE := test/servers/prometheus
 .tools/prometheus .tools/promtool: test/servers/prometheus/go.mod test/servers/prometheus/go.sum
 .tools/loki: MODULE := test/servers/loki

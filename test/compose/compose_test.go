@@ -85,7 +85,10 @@ func checkBuild(t *testing.T, build *types.BuildConfig) {
 	if want, err := filepath.Abs(root); err != nil || build.Context != want {
 		t.Errorf("it is built from %s, not from %s (%v)", build.Context, want, err)
 	}
-	targets, err := dockerfile2llb.ListTargets(t.Context(), read(t, "Dockerfile"))
+	if build.Dockerfile != dockerfile {
+		t.Errorf("it is built with %s, not with %s", build.Dockerfile, dockerfile)
+	}
+	targets, err := dockerfile2llb.ListTargets(t.Context(), read(t, dockerfile))
 	if err != nil {
 		t.Fatal(err)
 	}

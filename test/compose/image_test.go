@@ -21,7 +21,10 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-const root = "../.."
+const (
+	root       = "../.."
+	dockerfile = "examples/grafana/Dockerfile"
+)
 
 // emptyImages takes the one base image for one that sets nothing, so that no registry is asked. No other image is needed: a name that is none
 // of the stages' is a mistake.
@@ -39,14 +42,14 @@ func (emptyImages) ResolveImageConfig(_ context.Context, ref string, opt sourcer
 	return ref, digest.FromBytes(config), config, err
 }
 
-// TestImages has BuildKit's own frontend read the Dockerfile, for each target and platform, and looks at the images that would come of it.
+// TestImages has BuildKit's own frontend read the Dockerfile of the Grafana example, for each target and platform, and looks at the images that would come of it.
 func TestImages(t *testing.T) {
-	dockerfile := read(t, "Dockerfile")
+	content := read(t, dockerfile)
 	for _, target := range []string{"collector", "sender", ""} {
 		for _, architecture := range []string{"amd64", "arm64"} {
 			t.Run(target+"/"+architecture, func(t *testing.T) {
 				platform := ocispecs.Platform{OS: "linux", Architecture: architecture}
-				result, err := dockerfile2llb.Dockerfile2LLB(t.Context(), dockerfile, dockerfile2llb.ConvertOpt{
+				result, err := dockerfile2llb.Dockerfile2LLB(t.Context(), content, dockerfile2llb.ConvertOpt{
 					Config:         dockerui.Config{Target: target, BuildArgs: map[string]string{"VERSION": "1.2.3"}},
 					MetaResolver:   emptyImages{},
 					TargetPlatform: &platform,
@@ -76,7 +79,7 @@ func TestImages(t *testing.T) {
 }
 
 // TestBuildContext checks that the Dockerfile gets what it asks for: that what it copies is in the checkout or made by it, and that
-// .dockerignore keeps back nothing that goes into the binaries.
+// the .dockerignore beside it keeps back nothing that goes into the binaries.
 func TestBuildContext(t *testing.T) {
 	made := map[string]bool{"bin/otelcol-smtpfailure": true, "bin/healthcheck": true, "bin/sender": true}
 	needed := []string{"Makefile", "go.mod", "go.sum", "builder-config.yaml", "scripts/version.sh", "internal/tools/go.mod", "internal/tools/go.sum"}
@@ -98,7 +101,7 @@ func TestBuildContext(t *testing.T) {
 		}
 	}
 
-	patterns, err := ignorefile.ReadAll(strings.NewReader(string(read(t, ".dockerignore"))))
+	patterns, err := ignorefile.ReadAll(strings.NewReader(string(read(t, dockerfile+".dockerignore"))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,12 +114,12 @@ func TestBuildContext(t *testing.T) {
 			t.Error(err)
 		}
 		if kept, err := ignored.MatchesOrParentMatches(path); err != nil || kept {
-			t.Errorf(".dockerignore keeps %s back (%v)", path, err)
+			t.Errorf(dockerfile+".dockerignore keeps %s back (%v)", path, err)
 		}
 	}
 	for _, path := range []string{".git/config", ".tools/builder", "bin/otelcol-smtpfailure", "data/failures.jsonl", "test/e2e/go.mod", "receiver/smtpfailurereceiver/config_test.go"} {
 		if kept, err := ignored.MatchesOrParentMatches(path); err != nil || !kept {
-			t.Errorf(".dockerignore lets %s through (%v)", path, err)
+			t.Errorf(dockerfile+".dockerignore lets %s through (%v)", path, err)
 		}
 	}
 }
@@ -124,7 +127,7 @@ func TestBuildContext(t *testing.T) {
 // copied are the files of the checkout that the last stages take from the first one.
 func copied(t *testing.T) []string {
 	t.Helper()
-	parsed, err := parser.Parse(strings.NewReader(string(read(t, "Dockerfile"))))
+	parsed, err := parser.Parse(strings.NewReader(string(read(t, dockerfile))))
 	if err != nil {
 		t.Fatal(err)
 	}
