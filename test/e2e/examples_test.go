@@ -389,51 +389,6 @@ func TestRedaction(t *testing.T) {
 	}
 }
 
-// TestKubernetesValues has the distribution check, and start, the configuration that is in the values for the Helm chart. The chart passes
-// alternateConfig on as it is.
-func TestKubernetesValues(t *testing.T) {
-	t.Parallel()
-	const file = root + "/examples/kubernetes/values.yaml"
-	values, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// From the key to the next one that is not indented.
-	match := regexp.MustCompile(`(?m)^alternateConfig:\n((?:(?: .*)?\n)+)`).FindSubmatch(values)
-	if match == nil {
-		t.Fatalf("%s has no alternateConfig", file)
-	}
-	text := regexp.MustCompile("(?m)^  ").ReplaceAllString(string(match[1]), "")
-	config := filepath.Join(t.TempDir(), "relay.yaml")
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	// What the chart gives the pod.
-	environment := []string{"MY_POD_IP=127.0.0.1", "OTEL_K8S_POD_NAME=failures-0", "OTEL_K8S_NAMESPACE=mail", "STORAGE_DIRECTORY=" + t.TempDir()}
-	validate(t, environment, config)
-
-	health := fixedAddress(t)
-	d := newDeployment(t, &sink{address: fixedAddress(t)})
-	d.environment = environment
-	d.args = []string{
-		"--config", config, "--set", d.telemetry(t), "--set", "extensions::health_check::endpoint=" + health,
-		"--set", "receivers::smtp_failure::http::endpoint=" + strings.TrimSuffix(strings.TrimPrefix(d.failuresURL, "http://"), "/failures"),
-	}
-	if err := d.start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	err = d.wait(t.Context(), "the probe is answered", func() bool {
-		response, err := (&http.Client{Timeout: time.Second}).Get("http://" + health)
-		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
-	})
-	if err != nil {
-		t.Error(err)
-	}
-	if got := postOne(t, d.failuresURL, "unsigned"); got != http.StatusUnauthorized {
-		t.Errorf("an unsigned report is answered with %d", got)
-	}
-}
-
 // TestServersBehindExamples has the examples for Prometheus and Loki deliver to real ones.
 func TestServersBehindExamples(t *testing.T) {
 	t.Run("prometheus", func(t *testing.T) {
