@@ -97,3 +97,28 @@ func readFile(t *testing.T, path string) string {
 	require.NoError(t, err)
 	return string(content)
 }
+
+var (
+	usesAction   = regexp.MustCompile(`(?m)^.*\buses: (.+)$`)
+	pinnedAction = regexp.MustCompile(`^[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$`)
+)
+
+// TestActionsPinned holds every action of the workflows to one commit, with its version beside it.
+func TestActionsPinned(t *testing.T) {
+	workflows, err := filepath.Glob(filepath.Join(root, ".github", "workflows", "*.yml"))
+	require.NoError(t, err)
+	pins := make(map[string]string)
+	for _, file := range workflows {
+		content, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, use := range usesAction.FindAllStringSubmatch(string(content), -1) {
+			assert.Regexp(t, pinnedAction, use[1], file)
+			action, pin, _ := strings.Cut(use[1], "@")
+			if pins[action] == "" {
+				pins[action] = pin
+			}
+			assert.Equal(t, pins[action], pin, "%s in %s", action, file)
+		}
+	}
+	assert.NotEmpty(t, pins)
+}
