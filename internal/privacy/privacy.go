@@ -65,6 +65,7 @@ func (p *Policy) Apply(e *webhook.Event) {
 		Extended:     e.Extended,
 		Time:         e.Time,
 		Arrived:      e.Arrived,
+		Dropped:      e.Dropped,
 		Anomalies:    e.Anomalies,
 		Class:        e.Class,
 		Asynchronous: e.Asynchronous,
@@ -97,11 +98,11 @@ func (p *Policy) Apply(e *webhook.Event) {
 	if p.Redact {
 		told.Description = r.redact(e.Description, true)
 	}
-	if p.Mode != ModeDrop && isDomain(e.Domain) {
+	if p.Mode != ModeDrop {
 		told.Domain = e.Domain
 	}
-	if p.Mode == ModeHMAC && e.Recipient != "" {
-		told.Recipient = p.pseudonym(e.Recipient)
+	if p.Mode == ModeHMAC && e.Address != "" {
+		told.Recipient = p.pseudonym(e.Address)
 	}
 	*e = told
 }
@@ -109,6 +110,7 @@ func (p *Policy) Apply(e *webhook.Event) {
 func (p *Policy) redactorOf(e *webhook.Event) *redactor {
 	r := &redactor{hideDomain: p.Mode == ModeDrop}
 	r.know(e.Recipient)
+	r.know(e.Address)
 	for _, v := range e.Variables {
 		// Where the recipient is an array.
 		if base(v.Name) == "recipient" {
@@ -132,22 +134,8 @@ func base(variable string) string {
 
 func (p *Policy) pseudonym(address string) string {
 	mac := hmac.New(sha256.New, p.Key)
-	mac.Write([]byte(strings.ToLower(address)))
+	mac.Write([]byte(address))
 	return hex.EncodeToString(mac.Sum(nil))
-}
-
-// isDomain reports whether a text can be a domain in the DNS, in ASCII, and not something else that
-// stands behind an @.
-func isDomain(text string) bool {
-	if len(text) > 253 {
-		return false
-	}
-	for label := range strings.SplitSeq(text, ".") {
-		if label == "" || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-			return false
-		}
-	}
-	return true
 }
 
 func setOf(words string) map[string]bool {

@@ -8,7 +8,7 @@ func BenchmarkForm(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		if _, err := d.Form(Call{Body: body}); err != nil {
+		if _, err := d.Form(Call{Arrived: arrived, Body: body}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -20,7 +20,7 @@ func BenchmarkJSON(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		if _, err := d.JSON(Call{Body: body}); err != nil {
+		if _, err := d.JSON(Call{Arrived: arrived, Body: body}); err != nil {
 			b.Fatal(err)
 		}
 	}

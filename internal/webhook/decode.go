@@ -3,37 +3,52 @@ package webhook
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
-	"unsafe"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 )
 
-// Bounds of a report. The senders' own have eleven variables with short names, and the tags.
+// Bounds of a call. The senders' own have eleven variables with short names, and the tags.
 const (
-	// MaxVariables is the number of name-value pairs that a report may have. Every element of an array is one.
+	// MaxVariables is the number of name-value pairs that a body may have. Every element of an array is one.
 	MaxVariables = 256
 	// MaxNameLength is the number of bytes that the name of a variable may have, with the keys of the arrays it stands in.
 	MaxNameLength = 1024
+	// MaxOthers is the number of variables without a field of their own that an event keeps, and MaxOtherLength the number of
+	// bytes of each: backends refuse a record that has many more, as a whole.
+	MaxOthers      = 64
+	MaxOtherLength = 4096
+	// MaxAhead is how far ahead of its arrival an event may be. The clock of a sender is not further off; a timestamp that is
+	// read in the wrong time zone is.
+	MaxAhead = 10 * time.Minute
 )
 
-// Errors of a body that is no failure report. None of their texts holds anything of the body, so that they are fit to be sent back and logged.
+// Errors of a body that is no event. None of their texts holds anything of the body but words that the senders document, so
+// that they are fit to be sent back and logged.
 var (
 	ErrTooManyVariables = fmt.Errorf("more than %d variables", MaxVariables)
 	ErrNameTooLong      = fmt.Errorf("a variable's name is longer than %d bytes", MaxNameLength)
-	ErrNoID             = errors.New("no id: a failure report names the message that failed")
-	ErrOtherType        = errors.New("type is not failure: this is a report of another webhook")
+	ErrNoID             = errors.New("no id: a report names the message that it is about")
+	ErrOtherWebhook     = errors.New("this is a call of another webhook")
+	ErrCharset          = errors.New("the charset is not known")
 )
 
-// Decoder reads calls. The zero value is ready to use.
+// NotTakenError is the error of an event of a kind that is not taken.
+type NotTakenError struct{ Kind Kind }
+
+func (e *NotTakenError) Error() string { return "type is " + e.Kind.String() + ", which is not taken" }
+
+// Decoder reads calls. The zero value takes failures only.
 type Decoder struct {
-	// Location is the time zone of the variable timestamp, which names none; nil means UTC.
+	// Location is the time zone of a time that names none; nil means UTC.
 	Location *time.Location
+	// Also are the kinds that are taken beside failures.
+	Also []Kind
+	// Keep are the variables without a field of their own that are kept whatever else comes.
+	Keep []string
 	// Key keys the identities, so that nobody without it can try out recipients with one. Without a key anybody can.
 	Key []byte
 	// Causes tells why deliveries failed; nil has the built-in phrases alone.
@@ -43,122 +58,14 @@ type Decoder struct {
 // Call is what arrived.
 type Call struct {
 	Body string
+	// Charset is the one that the body's type declares; empty for none.
+	Charset string
 	// Account is who signed the call; empty when that was not checked.
 	Account string
 	Arrived time.Time
 }
 
-// leaf is one value of a body with its place in it.
-type leaf struct {
-	// name is the flat one, which begins with the variable's own: parameters[k] has the name "parameters.k".
-	name, value string
-	// base is the length of the variable's own name, variable where it belongs: in one of reading.sent, or in variableTags or variableOther.
-	base     int32
-	variable int8
-	// list says that the value is one of several: interests[]=, or an element of a JSON array.
-	list bool
-}
-
-// Variables that are not in reading.sent.
-const (
-	variableTags = numSent + iota
-	variableOther
-)
-
-// newLeaf returns one without a value. The name begins with the base.
-func newLeaf(base, name string, list bool) leaf {
-	return leaf{name: name, base: int32(len(base)), variable: variableOf(base), list: list}
-}
-
-// leaves are the values of a body in the order of arrival.
-type leaves []leaf
-
-// roomForLeaves is what a report has at most as the senders document it, with some tags. So many are kept on the stack.
-const roomForLeaves = 16
-
-func (ls leaves) add(l leaf) (leaves, error) {
-	if len(ls) == MaxVariables {
-		return ls, ErrTooManyVariables
-	}
-	if len(l.name) > MaxNameLength {
-		return ls, ErrNameTooLong
-	}
-	return append(ls, l), nil
-}
-
-// texts makes the texts of a body that differ from what was sent: one piece of memory for all of them, to which bytes are only ever added.
-type texts struct{ all []byte }
-
-// begin returns where the next text begins. When it is the first, there is room for so many bytes from then on.
-func (t *texts) begin(size int) int {
-	if t.all == nil {
-		t.all = make([]byte, 0, size)
-	}
-	return len(t.all)
-}
-
-// since returns the text that began there.
-func (t *texts) since(begin int) string {
-	text := t.all[begin:]
-	// As strings.Builder does it, which takes longer to add a byte.
-	//nolint:gosec // Bytes that were added are never changed.
-	return unsafe.String(unsafe.SliceData(text), len(text))
-}
-
-// event makes an event of the values of a body.
-func (d *Decoder) event(call *Call, all leaves) (*Event, error) {
-	r := reading{Decoder: d, Event: Event{Account: call.Account, Arrived: call.Arrived, Time: call.Arrived}}
-	var err error
-	if r.Tags, err = tags(all); err != nil {
-		return nil, err
-	}
-	if all.plain() {
-		for i := range all {
-			if l := &all[i]; l.variable < numSent && l.value != "" {
-				r.setScalar(l.variable, Variable{Name: l.name, Value: l.value})
-			}
-		}
-	} else {
-		var room [roomForLeaves]variable
-		for _, v := range variables(all, room[:0]) {
-			r.set(&v)
-		}
-	}
-	// A type that is an array is no type either.
-	if kind := r.sent[sentType]; kind != "" && kind != Failure.String() {
-		return nil, ErrOtherType
-	}
-	if r.ID == "" {
-		return nil, ErrNoID
-	}
-	r.derive()
-	return &r.Event, nil
-}
-
-// reading is an event while its variables are read.
-type reading struct {
-	*Decoder
-	Event
-	// sent are the values that make the identity, as they were sent.
-	sent [numSent]string
-	// timed reports whether Time is that of the variable time.
-	timed bool
-}
-
-// derive sets all that follows from the variables.
-func (r *reading) derive() {
-	r.Asynchronous = r.State == StateBounce
-	if at := strings.LastIndexByte(r.Recipient, '@'); at >= 0 {
-		r.Domain = strings.ToLower(r.Recipient[at+1:])
-	}
-	r.Identity = r.identity()
-	if r.Kind.HasRecord() {
-		r.Class = smtpstatus.Class(r.Extended, r.Code)
-		r.Cause, r.DecidedBy = r.Causes.Cause(r.Description, r.Extended, r.Code, r.State)
-	}
-}
-
-// The variables in reading.sent. They are the ones that a sender repeats when it sends a call again.
+// The variables that have a field of their own, other than tags. They are what a sender repeats when it sends a call again.
 const (
 	sentType = iota
 	sentID
@@ -173,52 +80,85 @@ const (
 	numSent
 )
 
-// plain says that there is nothing to fold: each of the values, other than tags, is a variable in reading.sent, comes once and is no array. So are
-// the reports that the senders document.
-func (ls leaves) plain() bool {
-	var seen uint
-	for i := range ls {
-		l := &ls[i]
-		if l.variable == variableTags {
-			continue
-		}
-		if l.variable == variableOther || l.list || len(l.name) > int(l.base) || seen&(1<<l.variable) != 0 {
-			return false
-		}
-		seen |= 1 << l.variable
-	}
-	return true
+var sentNames = [...]string{
+	sentType: "type", sentID: "id", sentRecipient: "recipient", sentTime: "time", sentTimestamp: "timestamp",
+	sentAction: "action", sentState: "state", sentCode: "code", sentExtended: "extended", sentDescription: "description",
 }
 
-// tags adds up the tags of a body, however it spells them. A lone scalar is a list in the manner of the sender's log files, of which every
-// element is a variable too.
-func tags(all leaves) ([]string, error) {
-	var found []string
-	count, scalar := 0, false
-	for i := range all {
-		l := &all[i]
-		if l.variable != variableTags {
-			continue
-		}
-		count++
-		scalar = !l.list && len(l.name) == int(l.base)
-		if l.value == "" {
-			continue
-		}
-		if found == nil {
-			found = make([]string, 0, len(all)-i)
-		}
-		found = append(found, l.value)
+const tagsName = "tags"
+
+// pathSeparator is between a variable's name and the keys of the arrays that a value is in. No text that was read holds it.
+const pathSeparator = "\x00"
+
+// variable is one with all that was said of it.
+type variable struct {
+	path  string
+	value string
+	list  []string
+}
+
+// values are the variables of a body. Of a repeated scalar the last one counts, the elements of an array add up, and where a
+// name is both, what came last decides which it is. Tags add up, however they are spelled.
+type values struct {
+	pairs     int
+	variables []variable
+	tags      []string
+	tagPairs  int
+	tagScalar bool
+}
+
+// newValues has room for what the senders document.
+func newValues() *values {
+	return &values{variables: make([]variable, 0, numSent+2)}
+}
+
+// add adds one value. It is one of several, or has keys, if it is listed.
+func (v *values) add(path, value string, listed bool) error {
+	if v.pairs++; v.pairs > MaxVariables {
+		return ErrTooManyVariables
 	}
-	if count != 1 || !scalar || len(found) == 0 {
-		return found, nil
+	if len(path) > MaxNameLength {
+		return ErrNameTooLong
+	}
+	base, _, keyed := strings.Cut(path, pathSeparator)
+	switch base {
+	case "":
+		return nil
+	case tagsName:
+		v.tagPairs++
+		v.tagScalar = !listed && !keyed
+		if value != "" {
+			v.tags = append(v.tags, value)
+		}
+		return nil
+	}
+	at := slices.IndexFunc(v.variables, func(known variable) bool { return known.path == path })
+	if at < 0 {
+		at = len(v.variables)
+		v.variables = append(v.variables, variable{path: path})
+	}
+	known := &v.variables[at]
+	switch {
+	case !listed:
+		known.value, known.list = value, nil
+	case value != "":
+		known.value, known.list = "", append(known.list, value)
+	}
+	return nil
+}
+
+// allTags returns the tags. A lone scalar is a list in the manner of the senders' log files, of which every element is a
+// variable too.
+func (v *values) allTags() ([]string, error) {
+	if v.tagPairs != 1 || !v.tagScalar || len(v.tags) == 0 {
+		return v.tags, nil
 	}
 	var split []string
-	for tag := range strings.SplitSeq(found[0], ";") {
+	for tag := range strings.SplitSeq(v.tags[0], ";") {
 		if tag = strings.TrimSpace(tag); tag == "" {
 			continue
 		}
-		if len(split)+len(all) > MaxVariables {
+		if len(split)+v.pairs > MaxVariables {
 			return nil, ErrTooManyVariables
 		}
 		split = append(split, tag)
@@ -226,213 +166,193 @@ func tags(all leaves) ([]string, error) {
 	return split, nil
 }
 
-// variable is one with its place.
-type variable struct {
-	Variable
-	base int32
-	of   int8
+// reading is an event while its variables are read.
+type reading struct {
+	*Decoder
+	Event
+	// sent are the values that make the identity.
+	sent [numSent]string
+	// timed reports whether the variable time can be read.
+	timed bool
 }
 
-// variables folds the values of a body, other than tags, into one variable for each name. Of a repeated scalar the last one counts, the
-// elements of an array add up, and where a name is both, what came last decides which it is. Empty ones are left out. They are appended
-// to vars, which is empty.
-func variables(all leaves, vars []variable) []variable {
-	for i := range all {
-		l := &all[i]
-		if l.variable == variableTags || l.name == "" {
+// event makes an event of the variables of a body.
+func (d *Decoder) event(call *Call, all *values) (*Event, error) {
+	r := reading{Decoder: d, Event: Event{Account: call.Account, Arrived: call.Arrived, Time: call.Arrived}}
+	var err error
+	if r.Tags, err = all.allTags(); err != nil {
+		return nil, err
+	}
+	var arrays, others []variable
+	for _, v := range all.variables {
+		if v.value == "" && v.list == nil {
 			continue
 		}
-		at := slices.IndexFunc(vars, func(v variable) bool { return v.Name == l.name })
-		if at < 0 {
-			at = len(vars)
-			vars = append(vars, variable{Variable: Variable{Name: l.name}, base: l.base, of: l.variable})
-		}
-		v := &vars[at]
+		base, _, keyed := strings.Cut(v.path, pathSeparator)
+		index := slices.Index(sentNames[:], base)
 		switch {
-		case !l.list:
-			v.Value, v.List = l.value, nil
-		case l.value != "":
-			v.Value, v.List = "", append(v.List, l.value)
+		case index < 0:
+			others = append(others, v)
+		case keyed || v.list != nil:
+			arrays = append(arrays, v)
+		default:
+			r.sent[index] = v.value
 		}
 	}
-	return slices.DeleteFunc(vars, func(v variable) bool { return v.Value == "" && v.List == nil })
+	r.ID, r.Recipient, r.Description = r.sent[sentID], r.sent[sentRecipient], r.sent[sentDescription]
+	for _, index := range [...]int{sentType, sentAction, sentState} {
+		r.sent[index] = strings.ToLower(r.sent[index])
+	}
+	r.Type, r.Action, r.State = r.sent[sentType], r.sent[sentAction], r.sent[sentState]
+	r.readTime()
+	r.readStatus()
+	for _, v := range arrays {
+		r.addArray(&v)
+	}
+	if r.Kind, err = d.kind(r.sent[sentType], r.sent[sentAction]); err != nil {
+		return nil, err
+	}
+	if r.ID == "" {
+		return nil, ErrNoID
+	}
+	r.addOthers(others)
+	r.derive()
+	return &r.Event, nil
 }
 
-// separator goes between the parts of an array in reading.sent. No text that was decoded holds this byte.
+// derive sets all that follows from the variables.
+func (r *reading) derive() {
+	r.Address, r.Domain = parseRecipient(r.Recipient)
+	r.Identity = r.identity()
+	if !r.Kind.HasRecord() {
+		return
+	}
+	r.readDescription()
+	r.Asynchronous = r.State == StateBounce
+	r.Class = smtpstatus.Class(r.Extended, r.Code)
+	r.Cause, r.DecidedBy = r.Causes.Cause(r.Description, r.Extended, r.Code, r.State)
+}
+
+// separator goes between the parts of an array in reading.sent. No text that was read holds this byte.
 const separator = "\xff"
 
-// set puts a variable where it belongs in the event.
-func (r *reading) set(v *variable) {
-	if v.of == variableOther {
-		r.Variables = append(r.Variables, v.Variable)
+// addArray keeps as it came what should be one value and is several. It still tells this event from others.
+func (r *reading) addArray(v *variable) {
+	name := flat(v.path)
+	base, _, _ := strings.Cut(v.path, pathSeparator)
+	index := slices.Index(sentNames[:], base)
+	r.sent[index] += separator + name + separator + v.value + strings.Join(v.list, separator)
+	r.addVariable(Variable{Name: name, Value: v.value, List: v.list})
+	if slices.Contains(AnomalyFields[:], base) {
+		r.addAnomaly(base)
+	}
+}
+
+// unreadable keeps a variable that has a field of its own, but does not fit it.
+func (r *reading) unreadable(index int) {
+	r.addVariable(Variable{Name: sentNames[index], Value: r.sent[index]})
+	r.addAnomaly(sentNames[index])
+}
+
+func (r *reading) addAnomaly(field string) {
+	if !slices.Contains(r.Anomalies, field) {
+		r.Anomalies = append(r.Anomalies, field)
+	}
+}
+
+// flat returns the name of a variable with dots before its keys. The name of the account is never one that somebody typed.
+func flat(path string) string {
+	name := strings.ReplaceAll(path, pathSeparator, ".")
+	if name == reservedName {
+		return unverifiedPrefix + name
+	}
+	return name
+}
+
+const (
+	// reservedName is the one variable that would be taken for what the signature vouches for.
+	reservedName = "account.id"
+	// unverifiedPrefix goes before it.
+	unverifiedPrefix = "unverified."
+)
+
+// addVariable adds a variable to those that have the same name, as in a.b=1&a[b]=2.
+func (r *reading) addVariable(v Variable) {
+	at := slices.IndexFunc(r.Variables, func(known Variable) bool { return known.Name == v.Name })
+	if at < 0 {
+		r.Variables = append(r.Variables, v)
 		return
 	}
-	if v.List != nil || len(v.Name) > int(v.base) {
-		// What should be one value and is several is kept as it came, and still tells this report from others.
-		r.sent[v.of] += separator + v.Name + separator + v.Value + strings.Join(v.List, separator)
-		r.unreadable(v.of, v.Name[:v.base], v.Variable)
-		return
-	}
-	r.setScalar(v.of, v.Variable)
+	known := &r.Variables[at]
+	known.List = slices.Concat(known.all(), v.all())
+	known.Value = ""
 }
 
-// setScalar puts a variable in its field, or among the others if it does not fit.
-func (r *reading) setScalar(index int8, v Variable) {
-	if r.sent[index] == "" {
-		r.sent[index] = v.Value
-	} else {
-		r.sent[index] += v.Value
+// all returns the values of a variable, whether it is a scalar or a list.
+func (v *Variable) all() []string {
+	if v.List == nil {
+		return []string{v.Value}
 	}
-
-	ok := true
-	switch index {
-	case sentType:
-		r.Type = v.Value
-	case sentID:
-		r.ID = v.Value
-	case sentRecipient:
-		r.Recipient = v.Value
-	case sentAction:
-		r.Action = v.Value
-	case sentState:
-		r.State = v.Value
-	case sentDescription:
-		r.Description = v.Value
-	case sentCode:
-		r.Code, ok = smtpstatus.ParseCode(v.Value)
-	case sentExtended:
-		r.Extended, ok = smtpstatus.ParseEnhanced(v.Value)
-	case sentTime:
-		var at time.Time
-		if at, ok = parseTime(v.Value); ok {
-			r.Time, r.timed = at, true
-		}
-	case sentTimestamp:
-		var at time.Time
-		// Whichever comes first, time wins.
-		if at, ok = r.parseTimestamp(v.Value); ok && !r.timed {
-			r.Time = at
-		}
-	}
-	if !ok {
-		r.unreadable(index, v.Name, v)
-	}
+	return v.List
 }
 
-// unreadable keeps a variable that has a field of its own, by that name, but does not fit it.
-func (r *reading) unreadable(index int8, name string, v Variable) {
-	r.Variables = append(r.Variables, v)
-	switch index {
-	case sentCode, sentExtended, sentTime, sentTimestamp:
-		if !slices.Contains(r.Anomalies, name) {
-			r.Anomalies = append(r.Anomalies, name)
-		}
+// addOthers adds the variables that have no field of their own, as many and as much of each as an event keeps.
+func (r *reading) addOthers(others []variable) {
+	for _, v := range others {
+		r.addVariable(Variable{Name: flat(v.path), Value: v.value, List: v.list})
 	}
-}
-
-func variableOf(name string) int8 {
-	switch name {
-	case "type":
-		return sentType
-	case "id":
-		return sentID
-	case "recipient":
-		return sentRecipient
-	case "time":
-		return sentTime
-	case "timestamp":
-		return sentTimestamp
-	case "action":
-		return sentAction
-	case "state":
-		return sentState
-	case "code":
-		return sentCode
-	case "extended":
-		return sentExtended
-	case "description":
-		return sentDescription
-	case "tags":
-		return variableTags
-	}
-	return variableOther
-}
-
-// parseTime reads Unix seconds. Zero is what an unset time looks like, and past 2262 nanoseconds overflow (a time in milliseconds does).
-func parseTime(s string) (time.Time, bool) {
-	seconds, err := strconv.ParseUint(s, 10, 63)
-	if err != nil || seconds == 0 || seconds >= math.MaxInt64/uint64(time.Second) {
-		return time.Time{}, false
-	}
-	return time.Unix(int64(seconds), 0).UTC(), true
-}
-
-// parseTimestamp reads YYYY-MM-DD HH:MM:SS in the decoder's time zone.
-func (d *Decoder) parseTimestamp(s string) (time.Time, bool) {
-	location := d.Location
-	if location == nil {
-		location = time.UTC
-	}
-	at, ok := parseDateTime(s, location)
-	if !ok {
-		return time.Time{}, false
-	}
-	if unix := at.Unix(); unix <= 0 || unix >= math.MaxInt64/int64(time.Second) {
-		return time.Time{}, false
-	}
-	return at.UTC(), true
-}
-
-// parseDateTime reads time.DateTime. Where all digits are in their places it does without time.Parse, which goes
-// through the layout each time.
-func parseDateTime(s string, location *time.Location) (time.Time, bool) {
-	// The length keeps out fractions of a second, which time.Parse takes where the layout has none.
-	if len(s) != len(time.DateTime) {
-		return time.Time{}, false
-	}
-	year, month, day := digits(s[:4]), time.Month(digits(s[5:7])), digits(s[8:10])
-	hour, minute, second := digits(s[11:13]), digits(s[14:16]), digits(s[17:])
-	if s[4] == '-' && s[7] == '-' && s[10] == ' ' && s[13] == ':' && s[16] == ':' && year >= 0 && time.January <= month && month <= time.December &&
-		0 <= hour && hour < 24 && 0 <= minute && minute < 60 && 0 <= second && second < 60 {
-		// A day that the month does not have is another one in time.Date.
-		if at := time.Date(year, month, day, hour, minute, second, 0, time.UTC); at.Day() == day {
-			if location != time.UTC {
-				at = time.Date(year, month, day, hour, minute, second, 0, location)
+	if excess := len(r.Variables) - MaxOthers; excess > 0 {
+		r.Dropped = excess
+		// The last ones go, but for those that are to be kept.
+		for i := len(r.Variables) - 1; i >= 0 && excess > 0; i-- {
+			if !slices.Contains(r.Keep, r.Variables[i].Name) {
+				r.Variables = slices.Delete(r.Variables, i, i+1)
+				excess--
 			}
-			return at, true
+		}
+		r.Dropped -= excess
+	}
+	for i := range r.Variables {
+		if r.Variables[i].shorten() {
+			r.Dropped++
 		}
 	}
-	at, err := time.ParseInLocation(time.DateTime, s, location)
-	return at, err == nil
+	if r.Dropped > 0 {
+		r.addAnomaly(anomalyVariables)
+	}
 }
 
-// digits reads a number that is digits and nothing else; it is negative if s is not.
-func digits(s string) int {
-	n := 0
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return -1
-		}
-		n = n*10 + int(s[i]-'0')
+// shorten cuts off what is past MaxOtherLength, and reports whether there was any.
+func (v *Variable) shorten() bool {
+	if v.List == nil {
+		whole := len(v.Value)
+		v.Value = Cut(v.Value, MaxOtherLength)
+		return len(v.Value) < whole
 	}
-	return n
+	left := MaxOtherLength
+	for i, text := range v.List {
+		if len(text) > left {
+			v.List = append(v.List[:i:i], Cut(text, left))
+			return true
+		}
+		left -= len(text)
+	}
+	return false
 }
 
-// validText returns s with every byte that is not part of valid UTF-8 read as Latin-1.
-func validText(s string) string {
-	if utf8.ValidString(s) {
-		return s
+// Cut returns as many whole characters of a text as fit into so many bytes.
+func Cut(text string, most int) string {
+	if len(text) <= most {
+		return text
 	}
-	var b strings.Builder
-	b.Grow(len(s) + len(s)/8)
-	for len(s) > 0 {
-		r, size := utf8.DecodeRuneInString(s)
-		if r == utf8.RuneError && size == 1 {
-			b.WriteRune(rune(s[0]))
-		} else {
-			b.WriteString(s[:size])
-		}
-		s = s[size:]
+	for !utf8.RuneStart(text[most]) {
+		most--
 	}
-	return b.String()
+	return text[:most]
+}
+
+// HasField reports whether a variable of this name has a field of its own, or is no name.
+func HasField(name string) bool {
+	base, _, _ := strings.Cut(name, ".")
+	return base == "" || base == tagsName || name == reservedName || slices.Contains(sentNames[:], base)
 }

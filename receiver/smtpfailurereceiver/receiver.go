@@ -6,14 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"maps"
 	"net"
 	"net/http"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/config/confighttp"
@@ -106,10 +104,6 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 	if err != nil {
 		return nil, fmt.Errorf("timezone: %w", err)
 	}
-	resource, err := newResource(config.ResourceAttributes)
-	if err != nil {
-		return nil, fmt.Errorf("resource_attributes: %w", err)
-	}
 	causes, err := smtpstatus.NewCauses(config.phrases())
 	if err != nil {
 		return nil, fmt.Errorf("causes: %w", err)
@@ -135,9 +129,9 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 		unverified:  make(chan struct{}, maxUnverified),
 		connections: newConnections(maxUnread),
 		forget:      func() {},
-		resource:    resource,
-		decoder:     webhook.Decoder{Location: location, Causes: causes},
-		privacy:     newPolicy(&config.Recipient),
+		resource:    newResource(config.ResourceAttributes),
+		decoder:     webhook.Decoder{Location: location, Causes: causes, Keep: config.CountBy},
+		privacy:     newPolicy(config),
 		telemetry:   telemetry,
 		tracer:      metadata.Tracer(settings.TelemetrySettings),
 		spanName:    "receiver/" + settings.ID.String() + "/Request",
@@ -162,40 +156,16 @@ func limited(logger *zap.Logger) *zap.Logger {
 }
 
 // newPolicy expects a valid configuration.
-func newPolicy(config *RecipientConfig) privacy.Policy {
-	mode, _ := privacy.ParseMode(config.Mode)
+func newPolicy(config *Config) privacy.Policy {
+	recipient := &config.Recipient
+	mode, _ := privacy.ParseMode(recipient.Mode)
 	return privacy.Policy{
-		Mode:      mode,
-		Key:       []byte(config.Key),
-		Redact:    config.Description == descriptionRedact,
-		Variables: config.Variables,
+		Mode:   mode,
+		Key:    []byte(recipient.Key),
+		Redact: recipient.Description == descriptionRedact,
+		// What is counted by is told on purpose.
+		Variables: slices.Concat(recipient.Variables, config.CountBy),
 	}
-}
-
-// newResource returns the resource of all that is emitted. The instance id is new for each process unless one is configured: two replicas
-// that shared one would write the same series.
-func newResource(attributes map[string]any) (pcommon.Resource, error) {
-	resource := pcommon.NewResource()
-	identifying := map[string]string{attributeServiceName: defaultServiceName, attributeServiceInstanceID: uuid.NewString()}
-	for name := range identifying {
-		if value, ok := attributes[name]; ok {
-			// These are strings, whatever YAML takes them for.
-			identifying[name] = fmt.Sprint(value)
-		}
-	}
-	all := resource.Attributes()
-	for _, name := range slices.Sorted(maps.Keys(identifying)) {
-		all.PutStr(name, identifying[name])
-	}
-	for _, name := range slices.Sorted(maps.Keys(attributes)) {
-		if _, ok := identifying[name]; ok {
-			continue
-		}
-		if err := all.PutEmpty(name).FromRaw(attributes[name]); err != nil {
-			return resource, fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	return resource, nil
 }
 
 // Start opens the server and begins to send the counters. It does so once, however many signals the instance is used for;
@@ -263,6 +233,10 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	}
 
 	r.warnOfReplays()
+	for _, name := range collidingAttributes(r.config) {
+		r.logger.Warn("A resource attribute has the name of a label: with resource_to_telemetry_conversion, an exporter drops the counters",
+			zap.String("resource_attribute", name))
+	}
 
 	r.serving.Go(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -380,11 +380,6 @@ func TestAnInvalidConfigurationMakesNoReceiver(t *testing.T) {
 	require.ErrorContains(t, err, "timezone")
 	_, err = factory.CreateMetrics(t.Context(), settings, config, consumertest.NewNop())
 	require.ErrorContains(t, err, "timezone")
-
-	config = defaultConfig()
-	config.ResourceAttributes = map[string]any{"x": struct{}{}}
-	_, err = factory.CreateLogs(t.Context(), settings, config, consumertest.NewNop())
-	require.ErrorContains(t, err, "resource_attributes")
 }
 
 func TestShutdownIsSafeAtAnyTime(t *testing.T) {
@@ -420,8 +415,7 @@ func TestAServerThatEndsByItselfIsAFatalStatus(t *testing.T) {
 func TestTwoReplicasNeverShareASeries(t *testing.T) {
 	ids := map[string]bool{}
 	for range 10 {
-		resource, err := newResource(nil)
-		require.NoError(t, err)
+		resource := newResource(nil)
 		id, ok := resource.Attributes().Get(attributeServiceInstanceID)
 		require.True(t, ok)
 		ids[id.Str()] = true

@@ -84,7 +84,7 @@ var (
 	responseOwnershipFile    = &response{"ownership_file", http.StatusOK, ""}
 	responseInvalid          = &response{"invalid", http.StatusBadRequest, "the body cannot be read"}
 	responseIncomplete       = &response{"incomplete", http.StatusBadRequest, "the body ended early"}
-	responseOtherWebhook     = &response{"other_webhook", http.StatusBadRequest, webhook.ErrOtherType.Error()}
+	responseOtherWebhook     = &response{"other_webhook", http.StatusBadRequest, webhook.ErrOtherWebhook.Error()}
 	responseRefused          = &response{"refused", http.StatusBadRequest, "a pipeline refused the report for good"}
 	responseUnauthorized     = &response{"unauthorized", http.StatusUnauthorized, "unauthorized"}
 	responseNotFound         = &response{"not_found", http.StatusNotFound, "not found"}
@@ -236,9 +236,35 @@ func (r *smtpFailureReceiver) wrap(next http.Handler) http.Handler {
 		}()
 		// Before any check of who asks: the sender's own check of the URL carries neither credentials nor a signature.
 		if !r.serveOwnershipFile(state, req) && r.verified(state, req) {
+			plainEncoding(req.Header)
 			next.ServeHTTP(state, req)
 		}
 	})
+}
+
+// plainEncoding writes the content codings as confighttp knows them. They are names without case (RFC 9110, section 8.4.1),
+// x-gzip is gzip, and identity is none.
+func plainEncoding(header http.Header) {
+	const key = "Content-Encoding"
+	written := header.Values(key)
+	if len(written) == 0 {
+		return
+	}
+	var codings []string
+	for coding := range strings.SplitSeq(strings.ToLower(strings.Join(written, ",")), ",") {
+		switch coding = strings.TrimSpace(coding); coding {
+		case "", "identity":
+		case "x-gzip":
+			codings = append(codings, "gzip")
+		default:
+			codings = append(codings, coding)
+		}
+	}
+	if len(codings) == 0 {
+		header.Del(key)
+		return
+	}
+	header.Set(key, strings.Join(codings, ", "))
 }
 
 // errBody is wrapped by every error of reading a body.
@@ -247,13 +273,18 @@ var errBody = errors.New("reading the body")
 // responseTo is the one place where an error becomes a response.
 func responseTo(err error) (*response, string) {
 	var (
+		notTaken *webhook.NotTakenError
 		tooLarge *http.MaxBytesError
 		network  net.Error
 		refusal  *signature.Refusal
 	)
 	switch {
-	case errors.Is(err, webhook.ErrOtherType):
+	case errors.Is(err, webhook.ErrOtherWebhook):
 		return responseOtherWebhook, err.Error()
+	case errors.As(err, &notTaken):
+		return responseOtherWebhook, err.Error() + ": enable the metrics that count it, " + strings.Join(metricsOf[notTaken.Kind], " or ")
+	case errors.Is(err, webhook.ErrCharset):
+		return responseUnsupported, err.Error()
 	case errors.Is(err, webhook.ErrNoID),
 		errors.Is(err, webhook.ErrTooManyVariables),
 		errors.Is(err, webhook.ErrNameTooLong),
