@@ -110,7 +110,7 @@ var (
 
 var (
 	quoted   = regexp.MustCompile(`"[^"]*"`)
-	metric   = regexp.MustCompile(`\b(?:email|otelcol|job)_?\w*(?::\w+)+|\b(?:email_delivery|otelcol)_\w+`)
+	metric   = regexp.MustCompile(`\b(?:email|otelcol|job)_?\w*(?::\w+)+|\b(?:email_deliver(?:y|ies)|otelcol)_\w+`)
 	matcher  = regexp.MustCompile(`(\w+)\s*(?:=~|!~|!=|=)\s*"`)
 	grouping = regexp.MustCompile(`\b(?:by|on|without|ignoring|group_left|group_right)\s*\(([^)]*)\)`)
 	template = regexp.MustCompile(`\$labels\.(\w+)`)

@@ -15,9 +15,11 @@ type board struct {
 	variables []string // that links hand on
 	lastID    uint32
 
-	failures, byTag, log source
-	all, tagged          string // selectors of what the variables choose
-	chosen               string // the query for the records that they choose
+	failures, byTag source
+	log             source
+	all, tagged     string    // selectors of what the variables choose
+	chosen          string    // the query for the records that they choose
+	causes          breakdown // of all
 }
 
 // What panels say that have nothing to show.
@@ -41,6 +43,7 @@ func build(n *names) (dashboard.Dashboard, error) {
 	b.log = n.records("email.delivery.failed")
 	b.all, b.tagged = n.selected(b.failures), n.selected(b.byTag, n.label(b.byTag, "email.tag")+`=~"$tag"`)
 	b.chosen = n.chosenRecords(b.log)
+	b.causes = n.by(b.failures, b.all, "error.type")
 	b.variablesAtTop()
 	b.overview()
 	b.why()
@@ -116,15 +119,15 @@ func (b *board) overview() {
 	}
 	b.number(number("Failures in the range", units.Short, total, "none counted",
 		"All reports that the receiver counted in the chosen time, whatever their tags. Compare it with what you "+
-			"sent, which is not known here. Prometheus estimates it from its scrapes, so it can be off by a little; "+
-			"Matching records counts one by one. Click to see the records.",
+			"sent, which is not known here. Prometheus estimates it from its scrapes, so it can be "+
+			"off by a little; Matching records counts one by one. Click to see the records.",
 		b.records()), 0, "text")
 	b.number(number("Change", units.PercentUnit, total+" / ("+increaseBefore(b.all)+" > 0) - 1", "no earlier failures",
 		"The failures in the range against the range of the same length before it. Above +50 % look at New kinds "+
-			"and Top reasons to see what grew. Empty when there was nothing before to compare with."), 0, "green", growth...)
+			"and Top causes to see what grew. Empty when there was nothing before to compare with."), 0, "green", growth...)
 	b.number(number("Permanent", units.Short, of(`="permanent"`), "none counted",
 		"Failures that a new message would meet too (5.x.x, 5yz). Not every one means a bad address: policy "+
-			"refusals are permanent too, so look at the reason before you suppress anybody.",
+			"refusals are permanent too, so look at the cause before you suppress anybody.",
 		b.records([2]string{"class", "permanent"})), 0, "red")
 	b.number(number("Transient", units.Short, of(`="transient"`), "none counted",
 		"Failures whose cause may pass (4.x.x, 4yz), such as full mailboxes and deferrals. The sender has given up "+
@@ -132,15 +135,15 @@ func (b *board) overview() {
 		b.records([2]string{"class", "transient"})), 0, "orange")
 	b.number(number("Unknown", units.Short, of(`!~"permanent|transient"`), "none counted",
 		"Failures without a status that says which of the two they are, as when no server was reached, and those "+
-			"past the cardinality limit. The reason or the state tells more.",
+			"past the cardinality limit. The cause or the state tells more.",
 		b.records([2]string{"class", "unknown"})), 0, "text")
 	b.number(number("Share of permanent", units.PercentUnit, "("+of(`="permanent"`)+") / ("+total+" > 0)", "no failures",
 		"Permanent failures among all failures. A jump means that something was refused for good: a bad list, a "+
-			"blocked address, a failed authentication. See Top reasons."), 1, "text", step{0.6, "orange"}, step{0.9, "red"})
+			"blocked address, a failed authentication. See Top causes."), 1, "text", step{0.6, "orange"}, step{0.9, "red"})
 	rate := "sum (increase(" + b.all + "[$__rate_interval]))"
 	b.number(number("First failure", units.DatetimeLocalNotToday, when("min", rate), "none",
 		"When the first failure of the range was counted, to within a few scrapes. With failures all the time "+
-			"this is the start of the range: choose a reason, or see Since in Top reasons."), 0, "text")
+			"this is the start of the range: choose a cause, or see Since in Top causes."), 0, "text")
 	b.number(number("Last failure", units.DateTimeFromNow, when("max", rate), "none",
 		"When the last failure of the range was counted, to within a few scrapes. Long ago while you are sending: "+
 			"either all is well, or the reports stopped. See The receiver itself."), 0, "text")
@@ -161,11 +164,11 @@ func (b *board) overview() {
 	}
 	b.rows(panel{
 		title: "New kinds", width: 10, height: 9, none: "No new kinds in this range",
-		text: "Reasons, codes and statuses that failed in the range and that no series held in the day before it: the " +
-			"first failure of a kind, not the second. Something changed here, at yours or at theirs. Click a reason " +
+		text: "Causes, codes and statuses that failed in the range and that no series held in the day before it: the " +
+			"first failure of a kind, not the second. Something changed here, at yours or at theirs. Click a cause " +
 			"to see its records.",
 	}, metricTable, "Since",
-		column{"Reason", kinds.labels[0], "", []property{links(b.drill("reason", cell)...)}},
+		column{"Cause", kinds.labels[0], "", []property{links(b.drill(varCause, cell)...)}},
 		column{"Code", kinds.labels[1], "", []property{width(70)}},
 		column{"Status", kinds.labels[2], "", []property{width(75)}},
 		count("Failures", unlessKnown(kinds.increase()+" > 0"), 100),
@@ -183,31 +186,32 @@ func (b *board) perSecond(title string, of breakdown, width, height uint32, vari
 
 func (b *board) why() {
 	b.row("Why")
-	reasons := b.by(b.failures, b.all, "error.type")
-	b.rows(panel{
-		title: "Top reasons", width: 14, height: 10, none: noFailures,
-		text: "Why mail failed, most frequent first, with the range of the same length before it, the share of all " +
-			"failures, and when each began and was last counted. Start here: a reason that is new or grew is your " +
-			"incident. Click one to see its records.",
-	}, metricTable, "Failures",
-		column{"Reason", reasons.labels[0], "", []property{links(b.drill("reason", cell)...)}},
-		count("Failures", reasons.named(reasons.increase()+" > 0"), 100),
-		count("Before", reasons.named(reasons.before()+" > 0"), 90),
-		change(reasons.named(reasons.change())),
-		share("Share", reasons.named(reasons.share())),
-		moment("Since", reasons.named(reasons.when("min"))),
-		moment("Last", reasons.named(reasons.when("max"))))
-	b.perSecond("Failures per second by reason", reasons, 10, 10, "reason", noFailures,
-		"The ten most frequent reasons of the range over time. Look for what rises where the trouble began. All "+
-			"reasons are in the table beside it.")
-
+	causes, cause := b.causes, b.causes.labels[0]
+	acts := func(expr string) string { return copied(causes.named(expr), cause, "who") }
 	statuses := b.by(b.failures, b.all, "smtp.response.enhanced_status_code")
 	statuses.choice = true
-	meaning := func(expr string) string {
-		return `label_replace(` + statuses.named(expr) + `, "meaning", "$1", "` + statuses.labels[0] + `", "(.+)")`
-	}
 	b.rows(panel{
-		title: "Enhanced statuses", width: 14, height: 10, none: noFailures,
+		title: "Top causes", width: 24, height: 11, none: noFailures,
+		text: "Why mail failed, and who can do something about it, most frequent first, with the range of the same length " +
+			"before it, the share of all failures, and when each began and was last counted. Start here: a cause that is " +
+			"new or grew is your incident. Click one to see its records.",
+	}, metricTable, "Failures",
+		column{"Cause", cause, "", []property{width(180), links(b.drill(varCause, cell)...)}},
+		column{"Who acts", "who", "", []property{{Id: "mappings", Value: b.actions()}}},
+		count("Failures", acts(causes.increase()+" > 0"), 100),
+		count("Before", acts(causes.before()+" > 0"), 90),
+		change(acts(causes.change())),
+		share("Share", acts(causes.share())),
+		moment("Since", acts(causes.when("min"))),
+		moment("Last", acts(causes.when("max"))))
+	b.perSecond("Failures per second by cause", causes, 12, 10, varCause, noFailures,
+		"The ten most frequent causes of the range over time. Look for what rises where the trouble began. All causes "+
+			"are in the table above.")
+	b.perSecond("Failures per second by enhanced status", statuses, 12, 10, "status", noFailures,
+		"The ten most frequent enhanced statuses of the range over time. The table below says what they mean.")
+	meaning := func(expr string) string { return copied(statuses.named(expr), statuses.labels[0], "meaning") }
+	b.rows(panel{
+		title: "Enhanced statuses", width: 24, height: 10, none: noFailures,
 		text: "What the receiving servers answered (RFC 3463), with the meaning in words, most frequent first. 5.7.x is " +
 			"policy or authentication and touches your reputation; 5.1.x is the address; x.2.2 a full mailbox. none: " +
 			"no enhanced status came. Click one to see its records.",
@@ -219,8 +223,6 @@ func (b *board) why() {
 		count("Before", meaning(statuses.before()+" > 0"), 90),
 		change(meaning(statuses.change())),
 		column{"choice", "choice", "", []property{{Id: "custom.hidden", Value: true}}})
-	b.perSecond("Failures per second by enhanced status", statuses, 10, 10, "status", noFailures,
-		"The ten most frequent enhanced statuses of the range over time. The table beside it says what they mean.")
 
 	for _, by := range []struct{ attribute, variable, bars, lines string }{
 		{
@@ -303,12 +305,12 @@ func (b *board) forWhom() {
 			"its mailing going out; failures of all tags at once are not the mailing's fault.")
 	pairs := b.by(b.byTag, b.tagged, "email.tag", "error.type")
 	b.rows(panel{
-		title: "Reasons of the tags", width: 12, height: 9, none: noTagged,
-		text: "The 50 most frequent pairs of tag and reason; the tag filter works here. Choose a tag to see why its " +
-			"mailing fails. Click a reason to see the records of all tags with it.",
+		title: "Causes of the tags", width: 12, height: 9, none: noTagged,
+		text: "The 50 most frequent pairs of tag and cause; the tag filter works here. Choose a tag to see why its " +
+			"mailing fails. Click a cause to see the records of all tags with it.",
 	}, metricTable, "Failures",
 		column{"Tag", tag, "", tagLinks},
-		column{"Reason", pairs.labels[1], "", []property{links(b.drill("reason", cell)...)}},
+		column{"Cause", pairs.labels[1], "", []property{links(b.drill(varCause, cell)...)}},
 		count("Failures", pairs.named(pairs.top(most)+" > 0"), 100))
 	b.bars(panel{
 		"Failures by tag",
@@ -325,7 +327,7 @@ func (b *board) forWhom() {
 	b.rows(panel{
 		title: "Top mailbox providers", width: 12, height: 10, none: noDomains,
 		text: "The 50 recipients' domains with most failures, from the records in Loki, with the range of the same " +
-			"length before it. One provider alone: it has trouble or it blocks you; see its reasons. All filters work " +
+			"length before it. One provider alone: it has trouble or it blocks you; see its causes. All filters work " +
 			"here, tags too. Empty when the receiver drops recipients. Click a domain to see its records.",
 	}, recordsNow, "Failures",
 		column{"Provider", domain, "", []property{links(b.drill(varProvider, cell)...)}},
@@ -385,7 +387,7 @@ func (b *board) whichMessages() {
 			link{"Show only this message", b.view(toRecords, [2]string{varMessage, cell})},
 			link{"Show this message, all other filters off", b.viewMessageOnly()})}},
 		{"Recipient", "email.recipient.address", nil},
-		{"Reason", "error.type", []property{links(b.drill("reason", cell)...)}},
+		{"Cause", "error.type", []property{links(b.drill(varCause, cell)...)}},
 		{"Code", "smtp.response.status_code", []property{width(65)}},
 		{"Status", "smtp.response.enhanced_status_code", []property{width(75)}},
 		{"State", "smtp.state", []property{width(90)}},

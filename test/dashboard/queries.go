@@ -11,6 +11,7 @@ const (
 	varPrometheus = "prometheus"
 	varLoki       = "loki"
 	varService    = "service"
+	varCause      = "cause"
 	varTag        = "tag"
 	varProvider   = "provider"
 	varMessage    = "message"
@@ -31,7 +32,7 @@ var filters = []filter{
 			"failures without an account in", false,
 	},
 	{"class", "email.failure.class", "Class", "Whether a new message may get through", false},
-	{"reason", "error.type", "Reason", "Why it failed", false},
+	{varCause, "error.type", "Cause", "Why it failed. Top causes says what each means", false},
 	{
 		"code", "smtp.response.status_code", "Code",
 		"SMTP reply code; (none)? is what a link chooses for failures without one", true,

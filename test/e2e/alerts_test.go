@@ -86,8 +86,11 @@ func TestAlerts(t *testing.T) {
 			}, "SMTPFailurePermanentSpike", matching{"email_failure_class": "permanent"}, service)
 			a.firesSince(t, began, "SMTPFailureTagOutlier", matching{"email_tag": "autumn"}, service)
 			a.firesDuring(t, func() {
-				service.report(t, 20, "550", "5.7.1")
-			}, "SMTPFailurePolicyRefusals", nil, service)
+				service.reportSaying(t, 20, "550", "5.7.1", "Client host [192.0.2.1] blocked using zen.example")
+			}, "SMTPFailureReputationBlock", matching{"error_type": "reputation_block"}, service)
+			a.firesDuring(t, func() {
+				service.reportSaying(t, 20, "550", "5.7.26", "DMARC policy of example.com rejects this message")
+			}, "SMTPFailureAuthentication", matching{"error_type": "authentication_failed"}, service)
 		})
 		t.Run("deferrals", func(t *testing.T) {
 			t.Parallel()
@@ -95,6 +98,9 @@ func TestAlerts(t *testing.T) {
 			a.firesDuring(t, func() {
 				service.report(t, 10, "452", "4.2.2")
 			}, "SMTPFailureDeferralsPilingUp", matching{"email_failure_class": "transient"}, service)
+			a.firesDuring(t, func() {
+				service.reportSaying(t, 20, "421", "4.7.28", "Too many messages from your address, slow down")
+			}, "SMTPFailureRateLimited", matching{"error_type": "rate_limited"}, service)
 		})
 		t.Run("silence", func(t *testing.T) {
 			t.Parallel()
@@ -306,18 +312,20 @@ func (a *alerting) recorded(t *testing.T, query string) {
 // recordHistory fills in what the rules would have recorded in the two weeks before on quiet days, in which reports came all the time.
 func recordHistory(t *testing.T, data string, until time.Time) {
 	t.Helper()
-	known := func(job, reason, code, status string) string {
+	known := func(job, cause, code, status string) string {
 		return fmt.Sprintf(`job_kind:email_delivery_failures:increase10m{job=%q,error_type=%q,`+
-			`smtp_response_status_code=%q,smtp_response_enhanced_status_code=%q}`, job, reason, code, status)
+			`smtp_response_status_code=%q,smtp_response_enhanced_status_code=%q}`, job, cause, code, status)
 	}
 	history := map[string]int{`job:otelcol_smtp_failure_requests_taken:increase1h{job="silent"}`: 100}
 	for _, job := range []string{"mail", "deferrals"} {
 		maps.Copy(history, map[string]int{
 			`job_class:email_delivery_failures:increase15m{job="` + job + `",email_failure_class="permanent"}`: 12,
 			`job_class:email_delivery_failures:increase15m{job="` + job + `",email_failure_class="transient"}`: 12,
-			known(job, "bad_destination_mailbox_address", "550", "5.1.1"):                                      8,
-			known(job, "delivery_not_authorized_message_refused", "550", "5.7.1"):                              1,
+			known(job, "recipient_unknown", "550", "5.1.1"):                                                    8,
+			known(job, "reputation_block", "550", "5.7.1"):                                                     1,
+			known(job, "authentication_failed", "550", "5.7.26"):                                               1,
 			known(job, "mailbox_full", "452", "4.2.2"):                                                         8,
+			known(job, "rate_limited", "421", "4.7.28"):                                                        1,
 		})
 		for _, tag := range []string{"newsletter", "receipts", "welcome"} {
 			history[`job_tag:email_delivery_failures_by_tag:increase1h{job="`+job+`",email_tag="`+tag+`"}`] = 15
@@ -379,6 +387,16 @@ func failureForm(n int, code, extended string, tags ...string) url.Values {
 func (s *alertService) report(t *testing.T, count int, code, extended string, tags ...string) {
 	t.Helper()
 	s.call(t, count, http.StatusOK, func(n int) url.Values { return failureForm(n, code, extended, tags...) })
+}
+
+// reportSaying sends new reports with what a server said.
+func (s *alertService) reportSaying(t *testing.T, count int, code, extended, words string) {
+	t.Helper()
+	s.call(t, count, http.StatusOK, func(n int) url.Values {
+		form := failureForm(n, code, extended)
+		form.Set("description", code+" "+extended+" "+words)
+		return form
+	})
 }
 
 // call makes calls, each with another number, which have to be answered with a status.

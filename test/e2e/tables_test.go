@@ -145,12 +145,12 @@ func (d *playedDay) testTables(t *testing.T) {
 	tags := func(r sentReport) []string { return slices.Compact(slices.Sorted(slices.Values(r.Tags))) }
 	wanted := map[string]countTable{
 		"New kinds": {
-			[]string{"Reason", "Code", "Status", "Failures", "Since"},
+			[]string{"Cause", "Code", "Status", "Failures", "Since"},
 			3,
 			one("error_type", "smtp_response_status_code", "smtp_response_enhanced_status_code"),
 		},
-		"Top reasons": {
-			[]string{"Reason", "Failures", "Before", "Change", "Share", "Since", "Last"}, 1, one("error_type"),
+		"Top causes": {
+			[]string{"Cause", "Who acts", "Failures", "Before", "Change", "Share", "Since", "Last"}, 1, one("error_type"),
 		},
 		"Enhanced statuses": {
 			[]string{"Status", "Meaning", "Failures", "Before", "Change", "choice"},
@@ -158,7 +158,7 @@ func (d *playedDay) testTables(t *testing.T) {
 			one("smtp_response_enhanced_status_code"),
 		},
 		"Top tags": {[]string{"Tag", "Failures", "Before", "Change"}, 1, tags},
-		"Reasons of the tags": {[]string{"Tag", "Reason", "Failures"}, 2, func(r sentReport) []string {
+		"Causes of the tags": {[]string{"Tag", "Cause", "Failures"}, 2, func(r sentReport) []string {
 			var pairs []string
 			for _, tag := range tags(r) {
 				pairs = append(pairs, tag+"\n"+r.labels(t)["error_type"])
@@ -226,6 +226,10 @@ func (d *playedDay) checkCounts(t *testing.T, shown shownTable, want countTable)
 				text = "new"
 			case "Meaning":
 				text = meaningOf(names[0])
+			case "Who acts":
+				if cell.Text == names[0] {
+					t.Errorf("%s, %q: nobody acts", shown.Title, names)
+				}
 			case "choice":
 				text = map[bool]string{true: "(none)?", false: names[0]}[names[0] == "none"]
 			}
@@ -284,7 +288,7 @@ func checkChanges(t *testing.T, shown shownTable) {
 // checkMessages compares the newest records with their reports.
 func (d *playedDay) checkMessages(t *testing.T, shown shownTable) {
 	t.Helper()
-	columns := []string{"Time", "Message", "Recipient", "Reason", "Code", "Status", "State", "Tags", "Description"}
+	columns := []string{"Time", "Message", "Recipient", "Cause", "Code", "Status", "State", "Tags", "Description"}
 	if !slices.Equal(shown.Columns, columns) || len(shown.Rows) != 200 {
 		t.Fatalf("%s has %d rows of %q, want 200 of %q", shown.Title, len(shown.Rows), shown.Columns, columns)
 	}
@@ -297,7 +301,7 @@ func (d *playedDay) checkMessages(t *testing.T, shown shownTable) {
 		r := byID[row["Message"].Text]
 		m := r.metadata(t)
 		want := map[string]string{
-			"Message": m["email_message_id"], "Recipient": m["email_recipient_address"], "Reason": m["error_type"],
+			"Message": m["email_message_id"], "Recipient": m["email_recipient_address"], "Cause": m["error_type"],
 			"Code": m["smtp_response_status_code"], "Status": m["smtp_response_enhanced_status_code"], "State": m["smtp_state"],
 			"Tags": m["email_tags"], "Description": r.Description,
 		}

@@ -39,11 +39,11 @@ func overview(s *source) (*page, error) {
 	const left = (width - 3*gap) * 0.58
 	right := area{2*gap + left, 0, width - 3*gap - left, 0}
 	y += first + gap
-	if err := p.byName(s, area{gap, y, left, second}, "Failures per second by reason", "failures/s", 7); err != nil {
+	if err := p.byName(s, area{gap, y, left, second}, "Failures per second by cause", "failures/s", 7); err != nil {
 		return nil, err
 	}
 	right.y, right.height = y, second
-	if err := p.top(s, right, "Top reasons", "error_type", "failures in the day", 12, palette[1]); err != nil {
+	if err := p.top(s, right, "Top causes", "error_type", "failures in the day", 12, palette[1]); err != nil {
 		return nil, err
 	}
 
@@ -199,7 +199,7 @@ func records(s *source) (*page, error) {
 	p.table(inside, []column{
 		{"Time (UTC)", 0.065},
 		{"Recipient", 0.165},
-		{"Reason", 0.19},
+		{"Cause", 0.19},
 		{"Code", 0.04},
 		{"Status", 0.05},
 		{"State", 0.06},

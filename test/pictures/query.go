@@ -59,7 +59,7 @@ func (d *dashboard) add(panels []panel) {
 	}
 }
 
-var variable = regexp.MustCompile(`\$(?:\{(\w+)(?::\w+)?\}|(\w+))`)
+var variable = regexp.MustCompile(`\$(?:\{(\w+)(?::\w+)?\}|([a-z_]\w*))`)
 
 // expression is the first query of a panel, as Grafana would send it with nothing filtered.
 func (d *dashboard) expression(title string, day *day) (expression, legend string, err error) {
