@@ -23,11 +23,11 @@ func (r reply) of(c *Causes) (string, DecidedBy) {
 }
 
 // replies reads testdata/replies.txt.
-func replies(t testing.TB) []reply {
-	t.Helper()
+func replies(tb testing.TB) []reply {
+	tb.Helper()
 	file, err := os.Open("testdata/replies.txt")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer file.Close()
 	var all []reply
@@ -51,11 +51,11 @@ func replies(t testing.TB) []reply {
 	return all
 }
 
-func builtInCauses(t testing.TB) *Causes {
-	t.Helper()
+func builtInCauses(tb testing.TB) *Causes {
+	tb.Helper()
 	c, err := NewCauses(nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c
 }
@@ -260,16 +260,16 @@ func TestPlain(t *testing.T) {
 func TestFold(t *testing.T) {
 	for text, want := range map[string]string{
 		"": "",
-		"550-5.7.26 This mail\r\n550-5.7.26 is blocked": "mail blocked ",
-		"<jan.de-vries@example.com>: Mailbox full":      "mailbox full ",
-		"can't cannot can not isn't doesn't":            "not not not not not ",
-		"the recipient’s mailbox, 'jan'":                "recipient mailbox jan ",
-		"OFR_417 user_unknown S3140":                    "ofr417 user unknown s3140 ",
-		"Boîte pleine, Empfänger, BOI\u0302TE":          "boite pleine empfanger boite ",
-		"邮箱已满。收件人":                                      "邮箱已满 收件人 ",
-		"a\xffb \xff c":                                 "ab c ",
-		"jan@example.com":                               "",
-		"E-mail":                                        "mail ",
+		"550-5.7.26 This mail\r\n550-5.7.26 is blocked":    "mail blocked ",
+		"<jan.de-vries@example.com>: Mailbox full":         "mailbox full ",
+		"can't open, cannot read, isn't here, doesn't say": "not open not read not here not say ",
+		"the recipient’s mailbox, 'jan'":                   "recipient mailbox jan ",
+		"OFR_417 user_unknown S3140":                       "ofr417 user unknown s3140 ",
+		"Boîte pleine, Empfänger, BOI\u0302TE":             "boite pleine empfanger boite ",
+		"邮箱已满。收件人":                                         "邮箱已满 收件人 ",
+		"a\xffb \xff c":                                    "ab c ",
+		"jan@example.com":                                  "",
+		"E-mail":                                           "mail ",
 	} {
 		if got := foldAll(text); got != want {
 			t.Errorf("%q is folded to %q, want %q", text, got, want)

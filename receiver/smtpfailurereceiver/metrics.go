@@ -30,7 +30,7 @@ const (
 	attributeState    = string(metadata.EmailDeliveryFailuresMetricAttributeKeySMTPState)
 	attributeMode     = string(metadata.EmailDeliveryFailuresMetricAttributeKeyEmailFailureMode)
 	attributeClass    = string(metadata.EmailDeliveryFailuresMetricAttributeKeyEmailFailureClass)
-	attributeReason   = string(metadata.EmailDeliveryFailuresMetricAttributeKeyErrorType)
+	attributeCause    = string(metadata.EmailDeliveryFailuresMetricAttributeKeyErrorType)
 	attributeDomain   = string(metadata.EmailDeliveryFailuresMetricAttributeKeyMetricEmailRecipientDomain)
 	attributeAccount  = string(metadata.EmailDeliveryFailuresMetricAttributeKeyMetricCopernicaAccountID)
 )
@@ -49,7 +49,7 @@ var shared = []sharedAttribute{
 	{attributeState, func(e *webhook.Event) attributeValue { return attributeValue{text: e.State} }},
 	{attributeMode, func(e *webhook.Event) attributeValue { return attributeValue{text: modeOf(e)} }},
 	{attributeClass, func(e *webhook.Event) attributeValue { return attributeValue{text: e.Class} }},
-	{attributeReason, func(e *webhook.Event) attributeValue { return attributeValue{text: e.Cause} }},
+	{attributeCause, func(e *webhook.Event) attributeValue { return attributeValue{text: e.Cause} }},
 	{attributeDomain, func(e *webhook.Event) attributeValue { return attributeValue{text: e.Domain} }},
 	{attributeAccount, func(e *webhook.Event) attributeValue { return attributeValue{text: e.Account} }},
 }

@@ -24,13 +24,13 @@ import (
 
 // Attributes of the receiver's own telemetry.
 const (
-	attributeOutcome         = "outcome"
-	attributeHTTPStatus      = "http.response.status_code"
-	attributeField           = "field"
-	attributeDecidedBy       = "decided_by"
-	attributeMetric          = "metric"
-	attributeReasonOfRefusal = "reason"
-	attributeReceiver        = "receiver"
+	attributeOutcome    = "outcome"
+	attributeHTTPStatus = "http.response.status_code"
+	attributeField      = "field"
+	attributeDecidedBy  = "decided_by"
+	attributeMetric     = "metric"
+	attributeReason     = "reason"
+	attributeReceiver   = "receiver"
 
 	outcomeAccepted = "accepted"
 	outcomeRefused  = "refused"
@@ -96,7 +96,7 @@ func (t *selfTelemetry) withOutcome(outcome string) metric.MeasurementOption {
 }
 
 func (t *selfTelemetry) withReason(reason string) metric.MeasurementOption {
-	return t.with(attribute.String(attributeReasonOfRefusal, reason))
+	return t.with(attribute.String(attributeReason, reason))
 }
 
 func (t *selfTelemetry) withField(field string) metric.MeasurementOption {
