@@ -110,10 +110,13 @@ func (w *writer) close(ctx context.Context) error {
 func (w *writer) run() {
 	defer close(w.ended)
 	for range w.wake {
-		err := w.persist(context.Background())
-		w.ledger.mu.Lock()
-		closing := w.closing
-		w.ledger.mu.Unlock()
+		err, more, closing := error(nil), true, false
+		for more {
+			err = w.persist(context.Background())
+			w.ledger.mu.Lock()
+			more, closing = len(w.queue) > 0, w.closing
+			w.ledger.mu.Unlock()
+		}
 		if closing {
 			w.closeErr = errors.Join(err, w.store.close(context.Background()))
 			return

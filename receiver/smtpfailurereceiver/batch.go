@@ -164,15 +164,31 @@ func (r *smtpFailureReceiver) processBatch(batch []*call) {
 	}
 }
 
-// consume hands the records of calls to the logs pipelines, in one call if that works, and returns those that they are done
-// with. A report that they refuse for good is one of these: the failure happened all the same, so that it counts, and
+// consume hands the records of calls to the logs pipelines, in one call if that works, and returns the calls that are done
+// with, those without a record among them. A report that they refuse for good is one of these: the failure happened all the same, so that it counts, and
 // nobody has to report it again.
 func (r *smtpFailureReceiver) consume(batch []*call) (done []*call) {
+	recorded := make([]*call, 0, len(batch))
+	for _, c := range batch {
+		if r.logs != nil && c.event.Kind.HasRecord() {
+			recorded = append(recorded, c)
+			continue
+		}
+		c.outcome = ledger.Accepted
+		done = append(done, c)
+	}
+	if len(recorded) == 0 {
+		return done
+	}
+	return append(done, r.consumeRecords(recorded)...)
+}
+
+func (r *smtpFailureReceiver) consumeRecords(batch []*call) (done []*call) {
 	err := r.consumeLogs(batch)
 	if len(batch) > 1 && (isPermanent(err) || errors.Is(err, errPanicked)) {
 		// It may be because of one of them only.
 		for i := range batch {
-			done = append(done, r.consume(batch[i:i+1])...)
+			done = append(done, r.consumeRecords(batch[i:i+1])...)
 		}
 		return done
 	}
@@ -192,9 +208,6 @@ func (r *smtpFailureReceiver) consume(batch []*call) (done []*call) {
 }
 
 func (r *smtpFailureReceiver) consumeLogs(batch []*call) error {
-	if r.logs == nil {
-		return nil
-	}
 	// A sender that hangs up does not stop what has begun: half of the pipelines may have the record already.
 	ctx := context.Background()
 	if span := batch[0].span; span.IsValid() {

@@ -25,6 +25,8 @@ const (
 	oursSigned  = "ours-signed"
 	oursStorage = "ours-storage"
 	oursFsync   = "ours-fsync"
+	exporting   = "ours-exporting"
+	durable     = "ours-durable"
 	stock       = "stock"
 )
 
@@ -36,6 +38,8 @@ var titles = map[string]string{
 	oursSigned:  "ours, signatures checked",
 	oursStorage: "ours, storage",
 	oursFsync:   "ours, storage with fsync",
+	exporting:   "ours, with an exporter",
+	durable:     "ours, storage and the exporter's queue on disk with fsync",
 	stock:       "stock",
 }
 
@@ -82,6 +86,7 @@ type contest struct {
 	key         *rsa.PrivateKey
 	calls       [][]byte // that are signed
 	resolver    string
+	sink        string
 	temporary   string
 }
 
@@ -100,6 +105,14 @@ func (o *options) runComparison(ctx context.Context) (err error) {
 	}
 	defer stopResolver()
 	c.resolver = resolver
+	sink, stopSink, err := startSink()
+	if err != nil {
+		return err
+	}
+	c.sink = sink
+	defer func() {
+		err = errors.Join(err, stopSink())
+	}()
 	defer func() {
 		for _, one := range c.contestants {
 			err = errors.Join(err, one.server.stop())
@@ -139,6 +152,11 @@ func (c *contest) startAll(ctx context.Context) error {
 		{oursSigned, []string{"ours", "signature"}, []string{"BENCH_RESOLVER=" + c.resolver}},
 		{oursStorage, []string{"ours", "storage"}, []string{"BENCH_STORAGE=" + c.temporary + "/plain"}},
 		{oursFsync, []string{"ours", "storage"}, []string{"BENCH_STORAGE=" + c.temporary + "/fsync", "BENCH_FSYNC=true"}},
+		{exporting, []string{"ours", "exporting"}, []string{"BENCH_BACKEND=" + c.sink}},
+		{
+			durable, []string{"ours", "exporting", "storage", "durable"},
+			[]string{"BENCH_BACKEND=" + c.sink, "BENCH_STORAGE=" + c.temporary + "/durable", "BENCH_FSYNC=true"},
+		},
 		{stock, []string{"stock"}, nil},
 	} {
 		// What is sent signed calls takes part together: one is the measure of the other.
@@ -420,6 +438,10 @@ func (c *contest) printBounds() {
 		}
 		return median(left)
 	})
+	e, d := c.named(exporting), c.named(durable)
+	bound("throughput with store and queue on disk, of that with the same exporter in memory: at least 0.50 at 64, 0.65 at 256", d, e,
+		atLeast(0), "%.2f", ratio(d, e, perSecond))
+	bound("p99 the same way, at most 2 at 64", d, e, atLeast(0), "%.2f", ratio(d, e, p99))
 	for _, stored := range []*contestant{c.named(oursStorage), c.named(oursFsync)} {
 		if stored != nil {
 			bound("throughput with storage"+strings.TrimPrefix(titles[stored.name], "ours, storage")+", at least 0.50 of that in memory", stored, o, atLeast(0.50), "%.2f", ratio(stored, o, perSecond))

@@ -61,7 +61,7 @@ func run() error {
 	flag.StringVar(&o.root, "root", "../..", "the root of the repository")
 	flag.StringVar(&o.ours, "ours", "bin/otelcol-smtpfailure", "the distribution that is measured, below the root unless it is an absolute path")
 	flag.StringVar(&only, "only", "", "what to compare, such as floor,ours,stock; the floor always is (default all)")
-	flag.StringVar(&connections, "connections", "1,16,64", "numbers of connections")
+	flag.StringVar(&connections, "connections", "1,16,64,256", "numbers of connections")
 	flag.IntVar(&o.rounds, "rounds", 15, "how often everything is measured")
 	flag.DurationVar(&o.duration, "duration", 700*time.Millisecond, "how long everything is measured each time")
 	flag.IntVar(&o.fill, "fill", 100_000, "reports that are sent before anything is measured, so that as many are remembered as ever will be")

@@ -1,0 +1,347 @@
+package smtpfailurereceiver
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/client"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/extension/xextension/storage"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/receiver/receivertest"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
+)
+
+// idsIn returns the message ids of records.
+func idsIn(logs plog.Logs) (ids []string) {
+	for _, record := range logs.ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().All() {
+		id, _ := record.Attributes().Get(attributeMessageID)
+		ids = append(ids, id.Str())
+	}
+	return ids
+}
+
+func entered(b *batcher) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.entered
+}
+
+// together starts a receiver whose pipelines hold what comes until so many reports wait, and sends these. It returns the
+// statuses by id, and the receiver.
+func together(t *testing.T, reports int, logs consumer.Logs) (map[string]int, *run) {
+	t.Helper()
+	held := make(chan struct{})
+	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
+		r.logs = logsThat(func(ctx context.Context, batch plog.Logs) error {
+			if slices.Contains(idsIn(batch), "first") {
+				<-held
+			}
+			return logs.ConsumeLogs(ctx, batch)
+		})
+	})
+	b := run.receiver.batches
+	var sending sync.WaitGroup
+	var mu sync.Mutex
+	statuses := make(map[string]int)
+	send := func(id string) {
+		sending.Go(func() {
+			got, err := do(http.DefaultClient, newForm(t.Context(), run.url(), "code=550&id="+id))
+			assert.NoError(t, err)
+			mu.Lock()
+			defer mu.Unlock()
+			statuses[id] = got.status
+		})
+	}
+	// All but one of the batches are taken to be under way.
+	b.running = maxBatches - 1
+	send("first")
+	waiting := func(reports int) func() bool {
+		return func() bool {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.running == maxBatches && len(b.waiting) == reports
+		}
+	}
+	require.Eventually(t, waiting(0), patience, time.Millisecond)
+	for n := range reports {
+		send(strconv.Itoa(n))
+	}
+	require.Eventually(t, waiting(reports), patience, time.Millisecond)
+	b.mu.Lock()
+	b.running = 1
+	b.mu.Unlock()
+	close(held)
+	sending.Wait()
+	return statuses, run
+}
+
+// Reports that come while others are under way share the next call, and each gets its own answer.
+func TestCallsThatComeTogether(t *testing.T) {
+	for name, tc := range map[string]struct {
+		refuse func(ids []string) error
+		odd    int // the status of report 7
+		others int
+		calls  []int // how many reports were in each call after the first
+		total  int64
+	}{
+		"all are taken": {func([]string) error { return nil }, 200, 200, []int{20}, 21},
+		"one is refused for good": {func(ids []string) error {
+			if slices.Contains(ids, "7") {
+				return consumererror.NewPermanent(errors.New("never"))
+			}
+			return nil
+		}, 400, 200, append([]int{20}, slices.Repeat([]int{1}, 20)...), 21},
+		"one makes a component panic": {func(ids []string) error {
+			if slices.Contains(ids, "7") {
+				panic("at the processor")
+			}
+			return nil
+		}, 500, 200, append([]int{20}, slices.Repeat([]int{1}, 20)...), 20},
+		"they can't be taken now": {func(ids []string) error {
+			if len(ids) > 1 {
+				return errors.New("queue is full")
+			}
+			return nil
+		}, 503, 503, []int{20}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex
+			var calls []int
+			statuses, run := together(t, 20, logsThat(func(_ context.Context, logs plog.Logs) error {
+				mu.Lock()
+				defer mu.Unlock()
+				calls = append(calls, logs.LogRecordCount())
+				return tc.refuse(idsIn(logs))
+			}))
+			for id, status := range statuses {
+				switch id {
+				case "first":
+					assert.Equal(t, 200, status)
+				case "7":
+					assert.Equal(t, tc.odd, status)
+				default:
+					assert.Equal(t, tc.others, status, "report %s", id)
+				}
+			}
+			assert.Equal(t, append([]int{1}, tc.calls...), calls)
+			assert.Zero(t, entered(run.receiver.batches))
+			require.NoError(t, run.receiver.Shutdown(t.Context()))
+			assert.Equal(t, tc.total, totals(run.metrics)[failuresMetric])
+		})
+	}
+}
+
+func TestABatchHasBounds(t *testing.T) {
+	b := &batcher{most: maxBatchReports}
+	for range maxBatchReports + 1 {
+		b.waiting = append(b.waiting, &call{size: 100})
+	}
+	b.running = 1
+	assert.Len(t, b.next(), maxBatchReports)
+	for range 4 {
+		b.waiting = append(b.waiting, &call{size: maxBatchBytes / 2})
+	}
+	assert.Len(t, b.next(), 2)
+	assert.Len(t, b.next(), 2)
+	b.waiting = []*call{b.waiting[0], {size: 10 * maxBatchBytes}}
+	assert.Len(t, b.next(), 1)
+	assert.Len(t, b.next(), 1, "what is larger goes alone")
+	assert.Empty(t, b.next())
+	assert.Zero(t, b.running)
+}
+
+func TestTooManyThatWait(t *testing.T) {
+	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.batches.entered = maxWaiting })
+	got := run.post(t, "id=1")
+	assert.Equal(t, http.StatusServiceUnavailable, got.status)
+	assert.Equal(t, retryAfter, got.header.Get("Retry-After"))
+	assert.Equal(t, "1", run.count(t, requests("too_many_waiting", 503)))
+	run.receiver.batches.leave(maxWaiting)
+	assert.Equal(t, http.StatusOK, run.post(t, "id=1").status)
+}
+
+// Who made a call is told where a call goes alone, and nowhere else.
+func TestWhoMadeACall(t *testing.T) {
+	for _, metadata := range []bool{false, true} {
+		config := defaultConfig()
+		config.HTTP.IncludeMetadata = metadata
+		run := startRun(t, config, func(r *smtpFailureReceiver) {
+			r.logs = logsThat(func(ctx context.Context, _ plog.Logs) error {
+				assert.Equal(t, metadata, len(client.FromContext(ctx).Metadata.Get("Content-Type")) > 0)
+				assert.Equal(t, metadata, client.FromContext(ctx).Addr != nil)
+				return nil
+			})
+		})
+		assert.Equal(t, http.StatusOK, run.post(t, "id=1").status)
+	}
+}
+
+// A caller's span is the parent of the receiver's, under which all others are.
+func TestTraceparent(t *testing.T) {
+	before := otel.GetTextMapPropagator()
+	otel.SetTextMapPropagator(propagation.TraceContext{})
+	defer otel.SetTextMapPropagator(before)
+	run := startRun(t, defaultConfig(), asItIs)
+	request := newForm(t.Context(), run.url(), "id=1")
+	request.Header.Set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+	got, err := do(http.DefaultClient, request)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, got.status)
+	require.NoError(t, run.receiver.Shutdown(t.Context()))
+	parents := make(map[string]string)
+	for _, span := range run.telemetry.SpanRecorder.Ended() {
+		if span.SpanContext().TraceID().String() == "0af7651916cd43dd8448eb211c80319c" {
+			parents[span.Name()] = span.Parent().SpanID().String()
+		}
+	}
+	require.Len(t, parents, 3)
+	assert.Equal(t, "b7ad6b7169203331", parents["receiver/smtp_failure/Request"])
+	assert.NotEqual(t, "b7ad6b7169203331", parents["POST"])
+	assert.NotEqual(t, "b7ad6b7169203331", parents["receiver/smtp_failure/LogsReceived"])
+}
+
+// hanging is a storage extension that hangs on demand.
+type hanging struct {
+	storage.Extension
+	gate chan struct{}
+	on   atomic.Bool
+}
+
+func (h *hanging) GetClient(ctx context.Context, kind component.Kind, id component.ID, name string) (storage.Client, error) {
+	inner, err := h.Extension.GetClient(ctx, kind, id, name)
+	return &hangingClient{inner, h}, err
+}
+
+type hangingClient struct {
+	storage.Client
+	extension *hanging
+}
+
+func (c *hangingClient) Batch(ctx context.Context, ops ...*storage.Operation) error {
+	if c.extension.on.Load() {
+		<-c.extension.gate
+	}
+	return c.Client.Batch(ctx, ops...)
+}
+
+// Whatever hangs, senders that give up are let go, what waits has a bound, and Shutdown keeps to its deadline.
+func TestWhateverHangs(t *testing.T) {
+	for _, what := range []string{"the store", "a logs pipeline", "a metrics pipeline"} {
+		t.Run(what, func(t *testing.T) {
+			gate := make(chan struct{})
+			host := newStorageHost(t, t.TempDir())
+			store := &hanging{Extension: host.extensions[storageID].(storage.Extension), gate: gate}
+			host.extensions[storageID] = store
+			hang := new(atomic.Bool)
+			wait := func() error {
+				if hang.Load() {
+					<-gate
+				}
+				return nil
+			}
+			run := startRunOn(t, host, storageConfig(), func(r *smtpFailureReceiver) {
+				r.waitTimeout = 10 * time.Millisecond
+				switch what {
+				case "a logs pipeline":
+					r.logs = logsThat(func(context.Context, plog.Logs) error { return wait() })
+				case "a metrics pipeline":
+					r.metrics = metricsThat(func(context.Context, pmetric.Metrics) error { return wait() })
+				}
+			})
+			require.Equal(t, http.StatusOK, run.post(t, "id=0").status)
+			hang.Store(true)
+			store.on.Store(what == "the store")
+			var sending sync.WaitGroup
+			for n := range 100 {
+				sending.Go(func() {
+					ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+					defer cancel()
+					_, _ = do(new(http.Client), newForm(ctx, run.url(), fmt.Sprintf("id=%d&code=550", 1+n)))
+				})
+			}
+			sending.Wait()
+			assert.LessOrEqual(t, entered(run.receiver.batches), 100)
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			began := time.Now()
+			require.Error(t, run.receiver.Shutdown(ctx))
+			assert.Less(t, time.Since(began), patience/2)
+			close(gate)
+			// What hung ends, so that the store can be closed.
+			require.NoError(t, run.receiver.batches.wait(t.Context()))
+			_ = run.receiver.ledger.Close(t.Context())
+			run.receiver.shutdownErr = nil
+		})
+	}
+}
+
+var shutdowns = flag.Int("shutdowns", 20, "how often TestShutdownUnderLoad shuts down")
+
+// A shutdown that is cut off while calls are under way leaves a store that opens, and that has all that was acknowledged.
+func TestShutdownUnderLoad(t *testing.T) {
+	for round := range *shutdowns {
+		host := newStorageHost(t, t.TempDir())
+		start := func() (*smtpFailureReceiver, error) {
+			config := storageConfig()
+			config.HTTP.NetAddr.Endpoint = "localhost:0"
+			f := NewFactory()
+			settings := receivertest.NewNopSettings(metadata.Type)
+			settings.ID = component.NewID(metadata.Type)
+			logs, err := f.CreateLogs(t.Context(), settings, config, consumertest.NewNop())
+			require.NoError(t, err)
+			_, err = f.CreateMetrics(t.Context(), settings, config, consumertest.NewNop())
+			require.NoError(t, err)
+			return logs.(*smtpFailureReceiver), logs.Start(t.Context(), host)
+		}
+		r, err := start()
+		require.NoError(t, err)
+		url := "http://" + r.listener.Addr().String() + defaultPath
+		var sending sync.WaitGroup
+		var acknowledged atomic.Int64
+		transport := &http.Transport{MaxIdleConnsPerHost: 16}
+		for worker := range 16 {
+			sending.Go(func() {
+				for n := 0; ; n++ {
+					got, err := do(&http.Client{Transport: transport}, newForm(t.Context(), url, fmt.Sprintf("id=%d-%d&tags=t%d", worker, n, n)))
+					if err != nil {
+						return
+					}
+					if got.status == http.StatusOK {
+						acknowledged.Add(1)
+					}
+				}
+			})
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(round%20)*time.Millisecond)
+		time.Sleep(time.Duration(round%7) * time.Millisecond)
+		_ = r.Shutdown(ctx)
+		cancel()
+		sending.Wait()
+		transport.CloseIdleConnections()
+		require.NoError(t, r.batches.wait(t.Context()))
+		_ = r.ledger.Close(t.Context())
+		again, err := start()
+		require.NoError(t, err)
+		assert.GreaterOrEqual(t, int64(again.ledger.Stats().Remembered), acknowledged.Load())
+		require.NoError(t, again.Shutdown(t.Context()))
+	}
+}
