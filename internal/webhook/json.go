@@ -73,8 +73,7 @@ func (r *jsonReader) token() (jsontext.Token, error) {
 
 func (r *jsonReader) invalid(err error) error {
 	at := r.decoder.InputOffset()
-	var syntactic *jsontext.SyntacticError
-	if errors.As(err, &syntactic) {
+	if syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		at = syntactic.ByteOffset
 	}
 	return fmt.Errorf("%w near byte %d", ErrJSON, at)

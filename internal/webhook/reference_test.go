@@ -140,7 +140,7 @@ func referencePath(name string) (path []string, listed bool) {
 		return []string{name}, false
 	}
 	path = []string{strings.TrimSpace(match[1])}
-	for _, key := range strings.Split(strings.TrimPrefix(strings.TrimSuffix(match[2], "]"), "["), "][") {
+	for key := range strings.SplitSeq(strings.TrimPrefix(strings.TrimSuffix(match[2], "]"), "["), "][") {
 		if key == "" {
 			listed = true
 		} else {

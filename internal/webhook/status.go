@@ -3,6 +3,7 @@ package webhook
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 )
@@ -79,17 +80,15 @@ func readStatusText(s string) (found status) {
 		s = s[end+1:]
 	}
 	s = strings.TrimLeft(s, opening)
-	if len(s) >= 3 && (len(s) == 3 || !joins(s[3]) && !(s[3] == '.' && len(s) > 4 && isDigit(s[4]))) {
-		if code, ok := smtpstatus.ParseCode(s[:3]); ok {
-			found.code = code
-			s = strings.TrimLeft(s[3:], opening+"-:;,/")
-		}
+	if code, ok := smtpstatus.ParseCode(s[:min(len(s), codeLength)]); ok && !goesOn(s[codeLength:]) {
+		found.code = code
+		s = strings.TrimLeft(s[codeLength:], opening+"-:;,/")
 	}
 	end := 0
 	for end < len(s) && (isDigit(s[end]) || s[end] == '.') {
 		end++
 	}
-	if end == len(s) || !joins(s[end]) {
+	if !goesOn(s[end:]) {
 		found.enhanced, _ = smtpstatus.ParseEnhanced(strings.TrimRight(s[:end], "."))
 	}
 	return found
@@ -101,9 +100,16 @@ const (
 	diagnosticType    = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ- "
 )
 
-// joins reports whether a number that is followed by this is part of something else.
-func joins(c byte) bool {
-	return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' || c == '_' || c == '@' || c >= 0x80
+const codeLength = 3
+
+// goesOn reports whether a number that is followed by this is part of something else.
+func goesOn(rest string) bool {
+	if rest == "" {
+		return false
+	}
+	c := rest[0]
+	return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' || c == '_' || c == '@' || c >= utf8.RuneSelf ||
+		c == '.' && len(rest) > 1 && isDigit(rest[1])
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }

@@ -277,8 +277,8 @@ var (
 
 	collectorKeys = []string{"receivers", "processors", "exporters", "connectors", "extensions", "service"}
 	receiverKeys  = []string{
-		"http", "path", "ownership_files", "signature", "recipient", "timezone", "resource_attributes", "tags", "aggregation", "deduplication",
-		"storage", "metrics",
+		"http", "path", "ownership_files", "signature", "recipient", "timezone", "resource_attributes", "causes", "tags", "count_by", "aggregation",
+		"deduplication", "storage", "metrics",
 	}
 )
 
