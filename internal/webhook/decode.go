@@ -92,7 +92,9 @@ const pathSeparator = "\x00"
 
 // variable is one with all that was said of it.
 type variable struct {
-	path  string
+	path string
+	// index among those with a field of their own, or a negative number.
+	index int
 	value string
 	list  []string
 }
@@ -135,7 +137,7 @@ func (v *values) add(path, value string, listed bool) error {
 	at := slices.IndexFunc(v.variables, func(known variable) bool { return known.path == path })
 	if at < 0 {
 		at = len(v.variables)
-		v.variables = append(v.variables, variable{path: path})
+		v.variables = append(v.variables, variable{path: path, index: slices.Index(sentNames[:], base)})
 	}
 	known := &v.variables[at]
 	switch {
@@ -188,15 +190,13 @@ func (d *Decoder) event(call *Call, all *values) (*Event, error) {
 		if v.value == "" && v.list == nil {
 			continue
 		}
-		base, _, keyed := strings.Cut(v.path, pathSeparator)
-		index := slices.Index(sentNames[:], base)
 		switch {
-		case index < 0:
+		case v.index < 0:
 			others = append(others, v)
-		case keyed || v.list != nil:
+		case v.list != nil || v.path != sentNames[v.index]:
 			arrays = append(arrays, v)
 		default:
-			r.sent[index] = v.value
+			r.sent[v.index] = v.value
 		}
 	}
 	r.ID, r.Recipient, r.Description = r.sent[sentID], r.sent[sentRecipient], r.sent[sentDescription]
@@ -239,12 +239,10 @@ const separator = "\xff"
 // addArray keeps as it came what should be one value and is several. It still tells this event from others.
 func (r *reading) addArray(v *variable) {
 	name := flat(v.path)
-	base, _, _ := strings.Cut(v.path, pathSeparator)
-	index := slices.Index(sentNames[:], base)
-	r.sent[index] += separator + name + separator + v.value + strings.Join(v.list, separator)
+	r.sent[v.index] += separator + name + separator + v.value + strings.Join(v.list, separator)
 	r.addVariable(Variable{Name: name, Value: v.value, List: v.list})
-	if slices.Contains(AnomalyFields[:], base) {
-		r.addAnomaly(base)
+	if field := sentNames[v.index]; slices.Contains(AnomalyFields[:], field) {
+		r.addAnomaly(field)
 	}
 }
 
@@ -332,7 +330,10 @@ func (v *Variable) shorten() bool {
 	left := MaxOtherLength
 	for i, text := range v.List {
 		if len(text) > left {
-			v.List = append(v.List[:i:i], Cut(text, left))
+			v.List = v.List[:i:i]
+			if text = Cut(text, left); text != "" {
+				v.List = append(v.List, text)
+			}
 			return true
 		}
 		left -= len(text)

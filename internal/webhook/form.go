@@ -13,18 +13,19 @@ func (d *Decoder) Form(call Call) (*Event, error) {
 		return nil, err
 	}
 	all := newValues()
+	buf := make([]byte, len(body))
 	for pair := range strings.SplitSeq(body, "&") {
 		if pair == "" {
 			continue
 		}
 		name, value, _ := strings.Cut(pair, "=")
-		name = c.text(unescape(name))
+		name = c.text(unescape(name, buf))
 		if all.pairs == 0 {
 			// It may be escaped too.
 			name = strings.TrimPrefix(name, byteOrderMark)
 		}
 		path, listed := formPath(name)
-		if err := all.add(path, c.text(unescape(value)), listed); err != nil {
+		if err := all.add(path, c.text(unescape(value, buf)), listed); err != nil {
 			return nil, err
 		}
 	}
@@ -56,12 +57,12 @@ func formPath(name string) (path string, listed bool) {
 	return all.String(), listed
 }
 
-// unescape undoes the encoding of a form's name or value.
-func unescape(s string) string {
+// unescape undoes the encoding of a form's name or value, which is no longer than buf.
+func unescape(s string, buf []byte) string {
 	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
 		return s
 	}
-	out, n := make([]byte, len(s)), 0
+	n := 0
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch {
@@ -71,10 +72,10 @@ func unescape(s string) string {
 			c = hexValue(s[i+1])<<4 | hexValue(s[i+2])
 			i += 2
 		}
-		out[n] = c
+		buf[n] = c
 		n++
 	}
-	return string(out[:n])
+	return string(buf[:n])
 }
 
 func isHex(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }

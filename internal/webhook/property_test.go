@@ -265,8 +265,8 @@ func checkReport(tb testing.TB, body string, r *Event, perName int) {
 	tb.Helper()
 	size, values := 0, 0
 	text := func(what, s string) {
-		if !utf8.ValidString(s) {
-			tb.Errorf("%.500q: %s is not UTF-8: %.500q", body, what, s)
+		if s != referenceText(s) {
+			tb.Errorf("%.500q: %s is not UTF-8, or has control characters or white space around: %.500q", body, what, s)
 		}
 		size += len(s)
 	}
@@ -332,12 +332,17 @@ func checkReport(tb testing.TB, body string, r *Event, perName int) {
 	if values > MaxVariables {
 		tb.Errorf("%.500q: %d values, more than %d", body, values, MaxVariables)
 	}
-	// A byte of Latin-1 is two of UTF-8, and nothing is there twice.
-	if bound := 2*len(body) + perName*len(r.Variables); size > bound {
+	// A byte of windows-1252 is up to three of UTF-8, and nothing is there twice.
+	if bound := 3*len(body) + perName*len(r.Variables); size > bound {
 		tb.Errorf("%.500q: %d bytes of text from %d", body, size, len(body))
 	}
 	text("the summary", r.Summary())
-	text("the domain", r.Domain)
+	if r.Domain != "" && (!strings.HasSuffix(r.Address, "@"+r.Domain) || r.Domain != strings.ToLower(r.Domain) || strings.ContainsAny(r.Domain, " @<>\"") || strings.ContainsFunc(r.Domain, func(c rune) bool { return c >= utf8.RuneSelf })) {
+		tb.Errorf("%.500q: the domain of %.500q is %q", body, r.Address, r.Domain)
+	}
+	if len(r.Variables) > MaxOthers {
+		tb.Errorf("%.500q: %d variables", body, len(r.Variables))
+	}
 }
 
 // Soup of what forms are made of.

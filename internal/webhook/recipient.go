@@ -121,7 +121,7 @@ func domainName(s string) string {
 		return strings.ToLower(s)
 	}
 	s = strings.ToLower(s)
-	if !isASCII(s) {
+	if !isPlain(s) {
 		// What the profile refuses is no name that may be registered, and in use all the same.
 		ascii, err := toASCII.ToASCII(s)
 		if err != nil {

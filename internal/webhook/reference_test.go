@@ -70,7 +70,7 @@ func (v *referenceValues) event(d *Decoder, call *Call) (*Event, error) {
 	all := values{pairs: v.pairs, tags: v.tags, tagPairs: v.nTags, tagScalar: v.scalar}
 	for _, path := range v.paths {
 		key := fmt.Sprintf("%q", path)
-		one := variable{path: strings.Join(path, pathSeparator)}
+		one := variable{path: strings.Join(path, pathSeparator), index: slices.Index(sentNames[:], path[0])}
 		switch found := v.values[key]; {
 		case len(found) == 0:
 		case v.listed[key]:

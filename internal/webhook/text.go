@@ -49,40 +49,26 @@ func newCharset(declared, body string) (charset, string, error) {
 // text returns the text that bytes stand for, with spaces in place of control characters other than tab and line end, and
 // without white space around.
 func (c *charset) text(s string) string {
-	if c.encoding != nil || !isASCII(s) {
-		s = c.decode(s)
+	if c.encoding == nil && isPlain(s) {
+		return strings.TrimSpace(s)
 	}
-	if hasControl(s) {
-		s = strings.Map(func(r rune) rune {
-			if unicode.IsControl(r) && r != '\t' && r != '\n' && r != '\r' {
-				return ' '
-			}
-			return r
-		}, s)
-	}
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\t' && r != '\n' && r != '\r' {
+			return ' '
+		}
+		return r
+	}, c.decode(s))
 	return strings.TrimSpace(s)
 }
 
-// isASCII reports whether bytes are ASCII.
-func isASCII(s string) bool {
+// isPlain reports whether bytes are ASCII without control characters other than tab and line end.
+func isPlain(s string) bool {
 	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
+		if c := s[i]; (c < ' ' || c >= 0x7f) && c != '\t' && c != '\n' && c != '\r' {
 			return false
 		}
 	}
 	return true
-}
-
-// hasControl reports whether a text in UTF-8 has a control character other than tab and line end.
-func hasControl(s string) bool {
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c >= ' ' && c < 0x7f, c == '\t', c == '\n', c == '\r':
-		case c < ' ', c == 0x7f, c == 0xc2 && s[i+1] < 0xa0:
-			return true
-		}
-	}
-	return false
 }
 
 // decode returns the text that bytes stand for. What was declared to be in a charset and is not becomes U+FFFD; where none was

@@ -2,6 +2,8 @@ package smtpfailurereceiver
 
 import (
 	"bufio"
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -226,6 +228,38 @@ func TestTextsOfConfighttp(t *testing.T) {
 		got, err := do(http.DefaultClient, request)
 		require.NoError(t, err)
 		assert.Equal(t, test.status, got.status, test.name)
+	}
+}
+
+// Content codings are names without case, of which identity is none.
+func TestContentCodings(t *testing.T) {
+	run := startRun(t, defaultConfig(), asItIs)
+	var zipped bytes.Buffer
+	writer := gzip.NewWriter(&zipped)
+	_, err := io.WriteString(writer, "id=1")
+	require.NoError(t, err)
+	require.NoError(t, writer.Close())
+	for _, test := range []struct {
+		codings []string
+		body    string
+		status  int
+	}{
+		{[]string{"identity"}, "id=1", http.StatusOK},
+		{[]string{" Identity "}, "id=1", http.StatusOK},
+		{[]string{""}, "id=1", http.StatusOK},
+		{[]string{"identity, IDENTITY"}, "id=1", http.StatusOK},
+		{[]string{"GZip"}, zipped.String(), http.StatusOK},
+		{[]string{"x-gzip"}, zipped.String(), http.StatusOK},
+		{[]string{"identity, X-GZIP"}, zipped.String(), http.StatusOK},
+		{[]string{"gzip", "identity"}, zipped.String(), http.StatusOK},
+		{[]string{"gzip, gzip"}, zipped.String(), http.StatusUnsupportedMediaType},
+		{[]string{"x-compress"}, "id=1", http.StatusUnsupportedMediaType},
+	} {
+		request := newForm(t.Context(), run.url(), test.body)
+		request.Header["Content-Encoding"] = test.codings
+		got, err := do(http.DefaultClient, request)
+		require.NoError(t, err)
+		assert.Equal(t, test.status, got.status, "%q", test.codings)
 	}
 }
 

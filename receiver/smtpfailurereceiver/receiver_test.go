@@ -458,6 +458,7 @@ func TestAnOpenDoorIsWarnedOf(t *testing.T) {
 	logger, logged := observer.New(zap.WarnLevel)
 	config := defaultConfig()
 	config.HTTP.NetAddr.Endpoint = ":0"
+	config.ResourceAttributes = map[string]string{"job": "mail"}
 	settings := receivertest.NewNopSettings(metadata.Type)
 	settings.Logger = zap.New(logger)
 	r, err := NewFactory().CreateLogs(t.Context(), settings, config, consumertest.NewNop())
@@ -465,4 +466,5 @@ func TestAnOpenDoorIsWarnedOf(t *testing.T) {
 	require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
 	require.NoError(t, r.Shutdown(t.Context()))
 	assert.Equal(t, 1, logged.FilterMessageSnippet("inject failures").Len())
+	assert.Equal(t, 1, logged.FilterMessageSnippet("name of a label").FilterField(zap.String("resource_attribute", "job")).Len())
 }
