@@ -25,7 +25,7 @@ const (
 	lastGood  = 24 * time.Hour   // how long a key serves, or a name is known to have had one, while there is no answer
 
 	retryEvery   = 30 * time.Second // how often a key that serves is asked for while that fails
-	recheckEvery = time.Second      // how often a key is asked for because signatures do not match
+	recheckEvery = time.Second / 4  // how often a key is asked for because signatures do not match
 	absentFor    = 15 * time.Second // how long a name without a key is not asked for
 	failedFor    = 2 * time.Second  // how long a name is not asked for after that failed
 )
@@ -195,7 +195,8 @@ func (c *keyCache) lookUp(name string) <-chan singleflight.Result {
 		s, known := c.find(name)
 		c.mu.Unlock()
 
-		if err := c.wait(s.asked.Add(recheckEvery).Sub(c.now())); err != nil {
+		// A clock that was set back must not make it longer.
+		if err := c.wait(min(s.asked.Add(recheckEvery).Sub(c.now()), recheckEvery)); err != nil {
 			return nil, err
 		}
 		if !known {
@@ -222,8 +223,7 @@ func (c *keyCache) lookUp(name string) <-chan singleflight.Result {
 }
 
 func (c *keyCache) wait(d time.Duration) error {
-	// A clock that was set back must not make it longer.
-	timer := time.NewTimer(min(d, recheckEvery))
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

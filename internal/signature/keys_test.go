@@ -264,7 +264,7 @@ func TestRotation(t *testing.T) {
 
 // Whoever forges a call right before the key is changed must not have the first good one refused.
 func TestAForgedCallDoesNotUseUpTheLookupOfARotation(t *testing.T) {
-	for _, after := range []time.Duration{time.Millisecond, 500 * time.Millisecond, 5 * time.Second} {
+	for _, after := range []time.Duration{time.Millisecond, recheckEvery / 2, 5 * time.Second} {
 		settled(t, func(t *testing.T, s *setting) {
 			require.NoError(t, s.good(t))
 			time.Sleep(time.Minute)
@@ -301,8 +301,7 @@ func TestMismatchesDoNotFloodDNS(t *testing.T) {
 			wg.Go(func() { assertRefused(t, ReasonSignatureMismatch, s.send(t, goodName, second(t))) })
 		}
 		wg.Wait()
-		seconds := int(time.Since(began)/time.Second) + 1
-		assert.LessOrEqual(t, s.dns.total(), 1+seconds)
+		assert.LessOrEqual(t, s.dns.total(), 2+int(time.Since(began)/recheckEvery))
 		require.NoError(t, s.good(t))
 
 		// What comes to light then counts.
@@ -328,7 +327,7 @@ func TestOneLookupForManyCalls(t *testing.T) {
 func TestUnknownNamesWaitForTheirTurn(t *testing.T) {
 	settled(t, func(t *testing.T, s *setting) {
 		require.NoError(t, s.good(t))
-		const many = 2 * unknownEverySecond
+		const many = 4 * unknownEverySecond
 		s.dns.setHook(func(context.Context, string) { time.Sleep(time.Millisecond) })
 		began := time.Now()
 		var wg sync.WaitGroup
@@ -336,8 +335,8 @@ func TestUnknownNamesWaitForTheirTurn(t *testing.T) {
 			wg.Go(func() { assertRefused(t, ReasonNoKey, s.forge(t, name(i))) })
 		}
 		wg.Wait()
-		assert.Greater(t, time.Since(began), 900*time.Millisecond)
-		assert.Less(t, time.Since(began), 2*time.Second)
+		assert.Greater(t, time.Since(began), 2900*time.Millisecond)
+		assert.Less(t, time.Since(began), 4*time.Second)
 		assert.Equal(t, many, s.seen.get()[LookupAbsent])
 		assert.LessOrEqual(t, s.dns.most, unknownAtOnce)
 		assert.Equal(t, maxUnknown, s.keys.unknown.Len())

@@ -1,21 +1,29 @@
 package smtpfailurereceiver
 
 import (
-	"container/list"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
 
 // What is held for callers who have shown nothing yet. docs/security.md has the attack on each.
 const (
-	// maxHeaderBytes bounds the header of a request, which may be held ten times as large as it is sent.
+	// maxHeaderBytes bounds the header of a request.
 	maxHeaderBytes = 32 << 10
-	// maxUnread bounds the connections and HTTP/2 streams whose request has not been read to its end.
-	maxUnread = 1000
+	// maxHeld bounds what is held, by the costs below, for connections whose request was not read to its end.
+	maxHeld = 192 << 20
+
+	// plainCost and tlsCost are what an open connection takes.
+	plainCost, tlsCost = 16 << 10, 64 << 10
+	// A header of many small fields is held ten times as large as it is sent; a body, in a buffer that grows, twice.
+	headerCost, bodyCost = 10, 2
+	// sameCost is what makes no difference between connections: good requests send less than one gives away.
+	sameCost = 128 << 10
 )
 
 // http2Limits are what a connection may make the server hold with HTTP/2: frames and bodies that nobody has asked for
@@ -29,29 +37,129 @@ var http2Limits = http.HTTP2Config{
 	WriteByteTimeout:              30 * time.Second,
 }
 
-// connections bounds how many connections there are that wait for a request, or whose request is being read. Past the
-// bound the one that has been so for longest is closed: whoever comes new and does not dawdle always gets a turn.
+// connections bounds what is held for requests that were not read to their end. Past the bound those are closed that
+// have sent most without being done, and of several the oldest: not those who send little, and are done soon.
 type connections struct {
-	max     int
-	onClose func()
+	max, base int
+	onClose   func()
 
-	mu     sync.Mutex
-	unread list.List // of unread, the one that has been so for longest first
-	places map[any]*list.Element
+	mu   sync.Mutex
+	held int
+	next int // the age of the next connection
+	open map[*connection]struct{}
 }
 
-type unread struct {
-	key  any
-	conn net.Conn
+// connection is one of them. Its fields are connections' to read and write.
+type connection struct {
+	net.Conn
+
+	all  *connections
+	age  int
+	sent int // since a request was last read to its end
 }
 
-func newConnections(limit int) *connections {
-	return &connections{max: limit, onClose: func() {}, places: make(map[any]*list.Element)}
+func newConnections(maxBody int64) *connections {
+	return &connections{
+		// Bodies that are allowed to be large need room to be so.
+		max: maxHeld + 16*int(maxBody), base: plainCost, onClose: func() {}, open: make(map[*connection]struct{}),
+	}
+}
+
+func (c *connections) cost(sent int) int {
+	header := min(sent, maxHeaderBytes)
+	return c.base + headerCost*header + bodyCost*(sent-header)
+}
+
+// countingListener counts what its connections cost.
+type countingListener struct {
+	net.Listener
+	*connections
+}
+
+// Accept implements net.Listener.
+func (l countingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	counted := &connection{Conn: conn, all: l.connections}
+	l.mu.Lock()
+	l.next++
+	counted.age = l.next
+	l.open[counted] = struct{}{}
+	l.held += l.base
+	l.mu.Unlock()
+	l.makeRoom()
+	return counted, nil
+}
+
+// Read implements net.Conn.
+func (c *connection) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.all.setSent(c, func(sent int) int { return sent + n })
+	c.all.makeRoom()
+	return n, err
+}
+
+// Close implements net.Conn.
+func (c *connection) Close() error {
+	c.all.mu.Lock()
+	if _, ok := c.all.open[c]; ok {
+		delete(c.all.open, c)
+		c.all.held -= c.all.cost(c.sent)
+	}
+	c.all.mu.Unlock()
+	return c.Conn.Close()
+}
+
+func (c *connections) setSent(conn *connection, sent func(int) int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.open[conn]; ok {
+		c.held -= c.cost(conn.sent)
+		conn.sent = sent(conn.sent)
+		c.held += c.cost(conn.sent)
+	}
+}
+
+// done notes that a connection has nothing more that was not read to its end.
+func (c *connections) done(conn net.Conn) {
+	if tlsConn, ok := conn.(*tls.Conn); ok {
+		conn = tlsConn.NetConn()
+	}
+	if counted, ok := conn.(*connection); ok {
+		c.setSent(counted, func(int) int { return 0 })
+	}
+}
+
+// makeRoom closes connections until an eighth of the bound is free, if it is passed.
+func (c *connections) makeRoom() {
+	c.mu.Lock()
+	if c.held <= c.max {
+		c.mu.Unlock()
+		return
+	}
+	all := make([]*connection, 0, len(c.open))
+	for conn := range c.open {
+		all = append(all, conn)
+	}
+	slices.SortFunc(all, func(a, b *connection) int {
+		return cmp.Or(cmp.Compare(c.cost(b.sent)/sameCost, c.cost(a.sent)/sameCost), cmp.Compare(a.age, b.age))
+	})
+	held, n := c.held, 0
+	for ; held > c.max-c.max/8; n++ {
+		held -= c.cost(all[n].sent)
+	}
+	c.mu.Unlock()
+	for _, conn := range all[:n] {
+		_ = conn.Close()
+	}
+	c.onClose()
 }
 
 type connectionKey struct{}
 
-// bound has the server count its connections.
+// bound has a server take no more than it should, and note when a request was read.
 func (c *connections) bound(server *http.Server) {
 	server.MaxHeaderBytes = maxHeaderBytes
 	server.HTTP2 = &http2Limits
@@ -59,67 +167,15 @@ func (c *connections) bound(server *http.Server) {
 		return context.WithValue(ctx, connectionKey{}, conn)
 	}
 	server.ConnState = func(conn net.Conn, state http.ConnState) {
-		switch state {
-		case http.StateNew, http.StateIdle:
-			c.add(conn, conn)
-		case http.StateActive:
-			// With HTTP/2 there are streams now, which are counted instead.
-			if tlsConn, ok := conn.(*tls.Conn); ok && tlsConn.ConnectionState().NegotiatedProtocol == "h2" {
-				c.remove(conn)
-			} else {
-				c.add(conn, conn)
-			}
-		case http.StateHijacked, http.StateClosed:
-			c.remove(conn)
+		if state == http.StateIdle {
+			c.done(conn)
 		}
 	}
 }
 
-// begin notes that a request is being read, and returns the key to remove when it has been: that of its connection,
-// which is counted already, or one of its own where a connection may have several.
-func (c *connections) begin(state *requestState, req *http.Request) (key any) {
-	conn, ok := req.Context().Value(connectionKey{}).(net.Conn)
-	if !ok || req.ProtoMajor < 2 {
-		return conn
-	}
-	c.add(state, conn)
-	return state
-}
-
-// add makes what is known by key the last to be closed.
-func (c *connections) add(key any, conn net.Conn) {
-	if first := c.addOrReplace(key, conn); first != nil {
-		if tlsConn, ok := first.(*tls.Conn); ok {
-			// Without TLS's alert, for which an end that does not read would be waited for.
-			first = tlsConn.NetConn()
-		}
-		_ = first.Close()
-		c.onClose()
-	}
-}
-
-// addOrReplace returns the connection that has to make room.
-func (c *connections) addOrReplace(key any, conn net.Conn) net.Conn {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if place, ok := c.places[key]; ok {
-		c.unread.MoveToBack(place)
-		return nil
-	}
-	c.places[key] = c.unread.PushBack(unread{key, conn})
-	if c.unread.Len() <= c.max {
-		return nil
-	}
-	first := c.unread.Remove(c.unread.Front()).(unread)
-	delete(c.places, first.key)
-	return first.conn
-}
-
-func (c *connections) remove(key any) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if place, ok := c.places[key]; ok {
-		c.unread.Remove(place)
-		delete(c.places, key)
+// read notes that a request was read to its end.
+func (c *connections) read(req *http.Request) {
+	if conn, ok := req.Context().Value(connectionKey{}).(net.Conn); ok {
+		c.done(conn)
 	}
 }

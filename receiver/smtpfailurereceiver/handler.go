@@ -110,7 +110,7 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 		r.fail(w, req, err)
 		return
 	}
-	r.connections.remove(state.unread)
+	r.connections.read(req)
 	event, err := decode(&r.decoder, webhook.Call{Body: body, Charset: charset, Account: account, Arrived: state.began})
 	if err != nil {
 		r.fail(w, req, err)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,6 +46,7 @@ const (
 
 	// Names of what the ledger keeps for the receiver.
 	keptInstanceID = "service.instance.id"
+	keptKnownKeys  = "signature.known_keys"
 	keptSecret     = "recipient.secret"
 
 	// secretLength is that of the key of HMAC-SHA-256.
@@ -127,7 +129,7 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 		now:         time.Now,
 		waitTimeout: defaultWaitTimeout,
 		unverified:  make(chan struct{}, maxUnverified),
-		connections: newConnections(maxUnread),
+		connections: newConnections(config.HTTP.MaxRequestBodySize),
 		forget:      func() {},
 		resource:    newResource(config.ResourceAttributes),
 		decoder:     webhook.Decoder{Location: location, Causes: causes, Keep: config.CountBy},
@@ -216,12 +218,12 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	server.DisableGeneralOptionsHandler = true
 	server.ErrorLog = log.New(serverLog{r.logger}, "", 0)
 	r.connections.onClose = func() {
-		r.logger.Warn("Connections whose request was not sent make room for others", zap.Int("limit", r.connections.max))
+		r.logger.Warn("Connections that sent much and no whole request were closed", zap.Int("limit", r.connections.max))
 	}
 	r.connections.bound(server)
 	// confighttp takes no notice of `keepalive: {enabled: false}`.
 	server.SetKeepAlivesEnabled(r.config.HTTP.Keepalive.HasValue())
-	listener, err := listen(ctx, &r.config.HTTP)
+	listener, err := listen(ctx, &r.config.HTTP, r.connections)
 	if err != nil {
 		return fmt.Errorf("http::endpoint: cannot listen on %s: %w", r.config.HTTP.NetAddr.Endpoint, err)
 	}
@@ -288,7 +290,18 @@ func (r *smtpFailureReceiver) newVerifier(config *SignatureConfig) *signature.Ve
 			r.telemetry.lookedUp(outcome)
 			r.status.lookedUp(outcome)
 		},
+		KnownKeys:   strings.Fields(string(r.ledger.Value(keptKnownKeys))),
+		OnKnownKeys: r.keepKnownKeys,
 	})
+}
+
+// keepKnownKeys keeps the names of keys that verified calls, so that the sender's are known after a restart.
+func (r *smtpFailureReceiver) keepKnownKeys(names []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), r.waitTimeout)
+	defer cancel()
+	if err := r.ledger.SetValue(ctx, keptKnownKeys, []byte(strings.Join(names, " "))); err != nil {
+		r.logger.Warn("The names of known keys were not kept", zap.Error(err))
+	}
 }
 
 // openLedger opens the ledger in the storage extension, if one is configured, else in memory.

@@ -3,6 +3,7 @@ package smtpfailurereceiver
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"io/fs"
@@ -15,6 +16,8 @@ import (
 
 	"go.opentelemetry.io/collector/config/confighttp"
 	"go.opentelemetry.io/collector/config/confignet"
+	"go.opentelemetry.io/collector/config/configoptional"
+	"go.opentelemetry.io/collector/config/configtls"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -26,14 +29,32 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 )
 
-// listen opens the configured address.
-func listen(ctx context.Context, config *confighttp.ServerConfig) (net.Listener, error) {
+// listen opens the configured address, and counts what its connections cost: below TLS, where it shows what a handshake
+// has sent.
+func listen(ctx context.Context, config *confighttp.ServerConfig, connections *connections) (net.Listener, error) {
 	if config.NetAddr.Transport == confignet.TransportTypeUnix {
 		if err := removeStaleSocket(ctx, config.NetAddr.Endpoint); err != nil {
 			return nil, err
 		}
 	}
-	return config.ToListener(ctx)
+	plain := *config
+	plain.TLS = configoptional.None[configtls.ServerConfig]()
+	listener, err := plain.ToListener(ctx)
+	if err != nil {
+		return nil, err
+	}
+	listener = countingListener{listener, connections}
+	if !config.TLS.HasValue() {
+		return listener, nil
+	}
+	tlsConfig, err := config.TLS.Get().LoadTLSConfig(ctx)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	connections.base = tlsCost
+	// As confighttp has it.
+	tlsConfig.NextProtos = []string{"h2", "http/1.1"}
+	return tls.NewListener(listener, tlsConfig), nil
 }
 
 // removeStaleSocket removes a socket that a killed process has left behind, on which nobody can
@@ -124,7 +145,6 @@ type requestState struct {
 	began    time.Time
 	traced   bool            // there is a span
 	body     requestBody     // as it is sent
-	unread   any             // the key of what is read, among the connections
 	call     *signature.Call // nil until the header of a signed call was checked
 	response *response       // nil until handle or handleServerError has chosen one
 	status   int             // 0 until the header is written
@@ -206,8 +226,6 @@ func (r *smtpFailureReceiver) wrap(next http.Handler) http.Handler {
 		if state.traced || len(r.config.HTTP.Middlewares) > 0 {
 			req = req.WithContext(context.WithValue(ctx, requestStateKey{}, state))
 		}
-		state.unread = r.connections.begin(state, req)
-		defer r.connections.remove(state)
 		state.body.ReadCloser = http.MaxBytesReader(state, req.Body, r.config.HTTP.MaxRequestBodySize)
 		req.Body = &state.body
 		defer func() {

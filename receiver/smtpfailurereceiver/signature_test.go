@@ -257,6 +257,29 @@ func TestTheVerifiedAccountCanBeCountedBy(t *testing.T) {
 	assert.Equal(t, map[string]int64{"environment-1": 1, "account-2": 1}, counted)
 }
 
+// After a restart a key that verified a call is looked up without waiting for all the names that others make up.
+func TestKnownKeysSurviveARestart(t *testing.T) {
+	s, dns := newSigner(t)
+	directory := t.TempDir()
+	for range 2 {
+		config := signedConfig("environment-1")
+		config.Storage = &storageID
+		run := startRunOn(t, newStorageHost(t, directory), config, func(r *smtpFailureReceiver) { r.resolver = dns })
+		known := string(run.receiver.ledger.Value(keptKnownKeys))
+		request := newForm(t.Context(), run.url(), "id=1")
+		s.sign(t, request, []byte("id=1"), "environment-1")
+		got, err := do(http.DefaultClient, request)
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusOK, got.status)
+		assert.Equal(t, s.keyID, string(run.receiver.ledger.Value(keptKnownKeys)))
+		require.NoError(t, run.receiver.Shutdown(t.Context()))
+		if known != "" {
+			return
+		}
+	}
+	t.Error("nothing was kept")
+}
+
 // head is the head of a call that is signed, or made to look it, without its body.
 func head(t *testing.T, s *signer, run *run, lengthHeader string, forge bool) []byte {
 	t.Helper()

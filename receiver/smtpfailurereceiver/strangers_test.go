@@ -114,8 +114,8 @@ func certificate(t *testing.T) configtls.Config {
 	return config
 }
 
-// startTLS starts a receiver with TLS and signatures, and returns what it logs. The limit is that of unread requests.
-func startTLS(t *testing.T, limit int) (*run, *observer.ObservedLogs) {
+// startTLS starts a receiver with TLS and signatures, and returns what it logs.
+func startTLS(t *testing.T) (*run, *observer.ObservedLogs) {
 	t.Helper()
 	config := signedConfig("environment-1")
 	config.HTTP.TLS = configoptional.Some(configtls.ServerConfig{Config: certificate(t)})
@@ -124,7 +124,6 @@ func startTLS(t *testing.T, limit int) (*run, *observer.ObservedLogs) {
 		r.settings.Logger = zap.New(core)
 		r.logger = limited(r.settings.Logger)
 		r.resolver = records{}
-		r.connections = newConnections(limit)
 	})
 	return run, logged
 }
@@ -139,7 +138,7 @@ func (r *run) dialTLS(t *testing.T, protocol string) *tls.Conn {
 }
 
 func TestAFloodOfTLSErrorsDoesNotFillTheLog(t *testing.T) {
-	run, logged := startTLS(t, maxUnread)
+	run, logged := startTLS(t)
 	for i := range 100 {
 		for _, text := range []string{"GET / HTTP/1.0\r\n\r\n", "\x16\x03\x01\x00\x05hello", ""} {
 			conn, err := net.Dial("tcp", run.receiver.listener.Addr().String())
@@ -164,7 +163,7 @@ func TestAFloodOfTLSErrorsDoesNotFillTheLog(t *testing.T) {
 }
 
 func TestTheHeaderOfARequestIsBounded(t *testing.T) {
-	run, _ := startTLS(t, maxUnread)
+	run, _ := startTLS(t)
 	for protocol, header := range map[string]string{
 		"one large header":   "x: " + strings.Repeat("x", maxHeaderBytes+4096),
 		"many small headers": strings.Repeat("abcd:\r\n", (maxHeaderBytes+4096)/7) + "a:",
@@ -217,14 +216,13 @@ func TestTheHeaderOfARequestIsBounded(t *testing.T) {
 	assert.Equal(t, uint32(64<<10), settings[http2.SettingInitialWindowSize])
 }
 
-// Of the connections that wait for a request, or send it slowly, the oldest makes room for a new one; one whose request
-// was read does not.
+// Connections that have sent most of an unfinished request are closed past the bound, the oldest of equals first. One
+// that sends an ordinary request is not, nor one whose request was read.
 func TestConnectionsThatAreUnreadMakeRoom(t *testing.T) {
-	const limit = 3
 	logs, arrived, release := blockingLogs()
 	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
 		r.logs = logs
-		r.connections = newConnections(limit)
+		r.connections.max = 8 * 36 << 10 * headerCost
 	})
 	dial := func(text string) net.Conn {
 		conn, err := net.Dial("tcp", run.receiver.listener.Addr().String())
@@ -235,35 +233,73 @@ func TestConnectionsThatAreUnreadMakeRoom(t *testing.T) {
 		require.NoError(t, err)
 		return conn
 	}
-	good := dial("POST /failures HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nid=1")
+	ok := func(conn net.Conn) {
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		assert.Equal(t, http.StatusOK, response.StatusCode)
+	}
+	const begun = "POST /failures HTTP/1.1\r\nHost: x\r\n"
+	read := dial(begun + "X: " + strings.Repeat("x", 30<<10) + "\r\nContent-Length: 4\r\n\r\nid=1")
 	<-arrived
-	ended := make(chan struct{}, 6)
-	texts := []string{"", "POST /failures HTTP/1.1\r\nHost:", "POST /failures HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nid", "", "", "PO"}
-	for _, text := range texts {
-		conn := dial(text)
+	ordinary := dial(begun + "X: " + strings.Repeat("x", 1<<10))
+	ended := make(chan struct{}, 20)
+	for range 20 {
+		conn := dial(begun + strings.Repeat("a:\r\n", 30<<10/4))
 		go func() {
 			_, _ = io.Copy(io.Discard, conn)
 			ended <- struct{}{}
 		}()
 	}
-	for range len(texts) - limit {
+	// Nine of them have room.
+	for range 20 - 9 {
 		<-ended
 	}
-	newest := dial("POST /failures HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nid")
-	<-ended
+	c := run.receiver.connections
+	c.mu.Lock()
+	assert.LessOrEqual(t, c.held, c.max)
+	c.mu.Unlock()
 	close(release)
-	response, err := http.ReadResponse(bufio.NewReader(good), nil)
+	ok(read)
+	_, err := io.WriteString(ordinary, "\r\nContent-Length: 4\r\n\r\nid=1")
 	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	assert.Equal(t, http.StatusOK, response.StatusCode)
-
-	_, err = io.WriteString(newest, "=1")
-	require.NoError(t, err)
-	response, err = http.ReadResponse(bufio.NewReader(newest), nil)
-	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	assert.Equal(t, http.StatusOK, response.StatusCode)
+	ok(ordinary)
 }
+
+func TestWhatConnectionsCost(t *testing.T) {
+	c := newConnections(0)
+	c.max = 8 * plainCost
+	ours, theirs := net.Pipe()
+	listener := countingListener{listenerThat(func() (net.Conn, error) { return ours, nil }), c}
+	var all []*connection
+	for range 8 {
+		conn, err := listener.Accept()
+		require.NoError(t, err)
+		all = append(all, conn.(*connection))
+	}
+	go func() { _, _ = theirs.Write(make([]byte, 100)) }()
+	_, err := all[7].Read(make([]byte, 100))
+	require.NoError(t, err)
+	assert.NotContains(t, c.open, all[0], "what was sent makes no difference, and so the oldest goes")
+	assert.NotContains(t, c.open, all[1])
+	assert.Len(t, c.open, 6)
+	assert.Equal(t, 6*plainCost+100*headerCost, c.held)
+
+	c.done(all[7])
+	assert.Equal(t, 6*plainCost, c.held)
+	require.NoError(t, all[7].Close())
+	_ = all[7].Close()
+	assert.Equal(t, 5*plainCost, c.held)
+	c.done(all[7])
+	assert.Equal(t, 5*plainCost, c.held, "it is gone")
+}
+
+// listenerThat is a listener that does as told.
+type listenerThat func() (net.Conn, error)
+
+func (l listenerThat) Accept() (net.Conn, error) { return l() }
+func (listenerThat) Close() error                { return nil }
+func (listenerThat) Addr() net.Addr              { return nil }
 
 func TestReplaysAreWarnedOf(t *testing.T) {
 	for _, test := range []struct {
