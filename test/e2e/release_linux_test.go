@@ -353,6 +353,11 @@ func TestImage(t *testing.T) {
 	}
 	version := strings.TrimSpace(readFile(t, root+"/build/version"))
 	prints("bud", "--isolation", "chroot", "--format", "docker", "--build-arg", "VERSION="+version, "--tag", "release", ".")
+	for _, other := range []string{"amd64", "arm64"} {
+		if other != runtime.GOARCH && len(globbed(t, "linux-"+other+"_linux_*")) > 0 {
+			prints("bud", "--isolation", "chroot", "--format", "docker", "--platform", "linux/"+other, "--tag", other, ".")
+		}
+	}
 	container := prints("from", "release")
 	t.Cleanup(func() { prints("rm", container) })
 
