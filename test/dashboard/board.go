@@ -117,7 +117,7 @@ func (b *board) overview() {
 	number := func(title, unit, expr, none, text string, links ...link) panel {
 		return panel{title, text, 3, 4, unit, none, now(expr), links}
 	}
-	b.number(number("Failures in the range", units.Short, total, "none counted",
+	b.number(number("Failures in the range", wholeNumber, total, "none counted",
 		"All reports that the receiver counted in the chosen time, whatever their tags. Compare it with what you "+
 			"sent, which is not known here. Prometheus estimates it from its scrapes, so it can be "+
 			"off by a little; Matching records counts one by one. Click to see the records.",
@@ -125,15 +125,15 @@ func (b *board) overview() {
 	b.number(number("Change", units.PercentUnit, total+" / ("+increaseBefore(b.all)+" > 0) - 1", "no earlier failures",
 		"The failures in the range against the range of the same length before it. Above +50 % look at New kinds "+
 			"and Top causes to see what grew. Empty when there was nothing before to compare with."), 0, "green", growth...)
-	b.number(number("Permanent", units.Short, of(`="permanent"`), "none counted",
+	b.number(number("Permanent", wholeNumber, of(`="permanent"`), "none counted",
 		"Failures that a new message would meet too (5.x.x, 5yz). Not every one means a bad address: policy "+
 			"refusals are permanent too, so look at the cause before you suppress anybody.",
 		b.records([2]string{"class", "permanent"})), 0, "red")
-	b.number(number("Transient", units.Short, of(`="transient"`), "none counted",
+	b.number(number("Transient", wholeNumber, of(`="transient"`), "none counted",
 		"Failures whose cause may pass (4.x.x, 4yz), such as full mailboxes and deferrals. The sender has given up "+
 			"on these messages; a new one may get through. Many at once mean that a provider slows you down.",
 		b.records([2]string{"class", "transient"})), 0, "orange")
-	b.number(number("Unknown", units.Short, of(`!~"permanent|transient"`), "none counted",
+	b.number(number("Unknown", wholeNumber, of(`!~"permanent|transient"`), "none counted",
 		"Failures without a status that says which of the two they are, as when no server was reached, and those "+
 			"past the cardinality limit. The cause or the state tells more.",
 		b.records([2]string{"class", "unknown"})), 0, "text")
@@ -244,7 +244,7 @@ func (b *board) why() {
 		of.choice = true
 		drill, label := b.drill(by.variable, labelled("choice")), of.labels[0]
 		b.bars(panel{
-			"Failures by " + by.variable, by.bars, 5, 9, units.Short, noFailures,
+			"Failures by " + by.variable, by.bars, 5, 9, wholeNumber, noFailures,
 			bars(of.named(of.increase()+" > 0"), label), drill,
 		})
 		b.lines(panel{
@@ -258,7 +258,7 @@ func (b *board) why() {
 		"Synchronous against asynchronous",
 		"Refused during the SMTP conversation (synchronous), or accepted first and bounced back later " +
 			"(asynchronous). Many asynchronous failures mean that the counts run behind what you sent.",
-		8, 8, units.Short, noFailures,
+		8, 8, wholeNumber, noFailures,
 		[]query{{
 			modes.named(modes.increase() + " > 0"), "{{" + modes.labels[0] + "}}",
 			metricNow,
@@ -278,7 +278,7 @@ func (b *board) why() {
 		"Failures by class",
 		"Permanent, transient and unknown in the range, side by side, and overflow for what came past the " +
 			"cardinality limit. Records are complete even where the counters overflowed.",
-		8, 8, units.Short, noFailures, bars(classes.named(classes.increase()+" > 0"), classes.labels[0]), b.drill("class",
+		8, 8, wholeNumber, noFailures, bars(classes.named(classes.increase()+" > 0"), classes.labels[0]), b.drill("class",
 			labelled(classes.labels[0])),
 	})
 }
@@ -316,7 +316,7 @@ func (b *board) forWhom() {
 		"Failures by tag",
 		"The ten tags with most failures in the range; the tag filter works here. A message with two tags is in " +
 			"two bars.",
-		12, 9, units.Short, noTagged, bars(tags.named(tags.top(10)+" > 0"), tag), b.drill(varTag, labelled(tag)),
+		12, 9, wholeNumber, noTagged, bars(tags.named(tags.top(10)+" > 0"), tag), b.drill(varTag, labelled(tag)),
 	})
 
 	domain := b.label(b.log, "email.recipient.domain")
@@ -352,7 +352,7 @@ func (b *board) whichMessages() {
 		"The exact number of records in the range that match all the filters above, tag, provider and message " +
 			"too. Where it is lower than Failures in the range with the same filters, records are missing in Loki: " +
 			"look at the logs exporter.",
-		4, 6, units.Short, "no records match",
+		4, 6, wholeNumber, "no records match",
 		[]query{{
 			"sum(count_over_time(" + b.chosen + " [$__range]))", "",
 			recordsNow,
@@ -363,7 +363,7 @@ func (b *board) whichMessages() {
 		"Records",
 		"How many records match all the filters above, tag, provider and message too, in each step of the graph. " +
 			"Drag over a peak to see only its records below.",
-		20, 6, units.Short, "No records match the filters in this range",
+		20, 6, wholeNumber, "No records match the filters in this range",
 		[]query{{
 			counted(class, b.chosen, "$__auto"),
 			"{{" + class + "}}", recordsGraph,
@@ -442,7 +442,7 @@ func (b *board) receiver() {
 		b.own("smtp_failure_evictions")
 	outcome := b.label(requests, "outcome")
 	number := func(title, expr, none, text string) panel {
-		return panel{title, text, 6, 4, units.Short, none, now(expr), nil}
+		return panel{title, text, 6, 4, wholeNumber, none, now(expr), nil}
 	}
 	b.number(number("Receivers reporting", "count(count by (job, instance) ("+collected(remembered)+"))",
 		"none: nothing is scraped",
@@ -549,7 +549,7 @@ func (b *board) receiver() {
 			"Series held",
 			"Series that each counter holds, the overflow series included. Near aggregation.cardinality_limit " +
 				"(2000 unless set), further kinds are counted without attributes: limit the tags that are counted.",
-			8, 8, units.Short, noScrape, graph("sum by ("+b.label(series, "metric")+") ("+collected(series)+")", "metric"),
+			8, 8, wholeNumber, noScrape, graph("sum by ("+b.label(series, "metric")+") ("+collected(series)+")", "metric"),
 			nil,
 		}, look{list: true}},
 		{panel{
@@ -563,7 +563,7 @@ func (b *board) receiver() {
 			"Reports remembered",
 			"Reports that are remembered so that a repeat is known, and those forgotten early for want of room. " +
 				"At deduplication.max_entries (100000 unless set), the oldest make room.",
-			6, 8, units.Short, noScrape,
+			6, 8, wholeNumber, noScrape,
 			[]query{
 				{"sum(" + collected(remembered) + ")", "remembered", metricGraph},
 				{rate(evictions, ""), forgotten, metricGraph},
@@ -594,7 +594,7 @@ func (b *board) receiver() {
 			"Reports in a shared call",
 			"How many reports went to the logs pipelines in one call: of half the calls no more than p50. More under " +
 				"load is as it should be; many at few requests a second mean that a pipeline or the store is slow.",
-			12, 8, units.Short, noScrape,
+			12, 8, wholeNumber, noScrape,
 			[]query{
 				{"histogram_quantile(0.5, " + rate(b.own("smtp_failure_batch_size"), "le") + ")", "p50", metricGraph},
 				{"histogram_quantile(0.99, " + rate(b.own("smtp_failure_batch_size"), "le") + ")", "p99", metricGraph},

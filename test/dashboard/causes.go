@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
@@ -48,7 +47,7 @@ func (n *names) actions() []any {
 		if !ok {
 			n.fail("nothing says who acts on the cause %s", cause)
 		}
-		options[cause] = dashboard.ValueMappingResult{Text: &text, Index: cog.ToPtr(int32(i))}
+		options[cause] = dashboard.ValueMappingResult{Text: &text, Index: new(int32(i))}
 	}
 	for cause := range whoActs {
 		if _, ok := options[cause]; !ok {

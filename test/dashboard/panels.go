@@ -19,6 +19,9 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/units"
 )
 
+// wholeNumber writes all the digits of a number, where units.Short would make 5 K of 5,064.
+const wholeNumber = units.LocaleFormat
+
 // rawRecords is the id of the panel that links lead to. Others count up from there.
 const rawRecords = 1
 
@@ -257,7 +260,7 @@ func (b *board) lines(p panel, l look) {
 
 // bars adds a panel with a bar for each series.
 func (b *board) bars(p panel) {
-	p.unit = units.Short
+	p.unit = wholeNumber
 	add(b, p, bargauge.NewPanelBuilder().ReduceOptions(lastValue()).Decimals(0).Min(0).
 		DisplayMode(common.BarGaugeDisplayModeBasic).Orientation(common.VizOrientationHorizontal).
 		NamePlacement(common.BarGaugeNamePlacementLeft).MaxVizHeight(32).
@@ -320,7 +323,7 @@ func empty(text, color string) property {
 
 // count, share, change and moment are columns of numbers.
 func count(title, expr string, w int) column {
-	return column{title, "", expr, []property{unit(units.Short), decimals(0), width(w), empty("0", "")}}
+	return column{title, "", expr, []property{unit(wholeNumber), decimals(0), width(w), empty("0", "")}}
 }
 
 func share(title, expr string) column {

@@ -78,7 +78,7 @@ func (n *names) chosenRecords(s source) string {
 	}
 	return strings.Join(append(conditions,
 		n.label(s, "email.tags")+`=~".*(^|\")($tag)(\"|$).*"`,
-		n.label(s, "email.recipient.domain")+"=~`${provider:regex}.*`",
+		n.label(s, "email.recipient.domain")+"=~`^${provider:regex}.*`",
 		n.label(s, "email.message.id")+"=~`.*${message:regex}.*`"), " | ")
 }
 
