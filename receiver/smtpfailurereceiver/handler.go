@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strings"
 	"sync"
 
 	"go.opentelemetry.io/collector/client"
@@ -139,8 +140,12 @@ const (
 // decoderFor returns how a body of the content type is read, or nil when it is not, and the charset that is declared, if any.
 func decoderFor(contentType string) (decode func(*webhook.Decoder, webhook.Call) (*webhook.Event, error), charset string) {
 	if contentType != typeForm && contentType != typeJSON {
-		// Parameters that cannot be read say nothing.
-		mediaType, parameters, _ := mime.ParseMediaType(contentType)
+		mediaType, parameters, err := mime.ParseMediaType(contentType)
+		if err != nil {
+			// Parameters that cannot be read say nothing.
+			mediaType, _, _ = strings.Cut(contentType, ";")
+			mediaType = strings.ToLower(strings.TrimSpace(mediaType))
+		}
 		contentType, charset = mediaType, parameters["charset"]
 	}
 	switch contentType {

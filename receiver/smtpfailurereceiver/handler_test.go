@@ -231,6 +231,30 @@ func TestTextsOfConfighttp(t *testing.T) {
 	}
 }
 
+func TestContentTypes(t *testing.T) {
+	for _, test := range []struct {
+		contentType, charset string
+		taken                bool
+	}{
+		{"", "", true},
+		{" ", "", true},
+		{"application/x-www-form-urlencoded", "", true},
+		{"Application/X-WWW-Form-Urlencoded ; Charset=UTF-8", "UTF-8", true},
+		{`application/json;charset="koi8-r"`, "koi8-r", true},
+		{"application/json; charset", "", true},
+		{"application/json; charset=latin1; charset=utf-8", "", true},
+		{"application/json;", "", true},
+		{"text/plain", "", false},
+		{"text/plain/x", "", false},
+		{"application/json/x", "", false},
+		{"json", "", false},
+	} {
+		decode, charset := decoderFor(test.contentType)
+		assert.Equal(t, test.taken, decode != nil, test.contentType)
+		assert.Equal(t, test.charset, charset, test.contentType)
+	}
+}
+
 // Content codings are names without case, of which identity is none.
 func TestContentCodings(t *testing.T) {
 	run := startRun(t, defaultConfig(), asItIs)
