@@ -48,6 +48,10 @@ test: ## Run the tests, with the race detector where there is a C compiler, and 
 	done
 	cd test && go test -count=1 ./dashboard ./pictures
 
+.PHONY: exhaustive
+exhaustive: ## Run what the nightly workflow adds: every byte in every place of a signed call
+	go test -count=1 -timeout 30m -run '^(TestEveryByteCounts|TestSignatureHeaderChanged)$$' ./internal/signature -exhaustive
+
 .PHONY: e2e
 e2e: build $(SERVERS:%=.tools/%) transformations ## Run the tests of the built distribution, with a real Prometheus, Loki and Kafka
 	cd test/e2e && go test -count=1 -timeout 30m -skip '^(TestDay|TestFaults)$$' ./...

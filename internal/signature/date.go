@@ -5,8 +5,8 @@ import "time"
 // MaxAhead is how far the sender's clock may be ahead.
 const MaxAhead = time.Minute
 
-// dateForms are the forms of Date that are read; a day may have one digit. GMT is part of a form and not a zone:
-// Go takes any name for a zone, and one that it does not know for GMT.
+// dateForms are the forms of Date that are read; a day may have one digit. GMT is part of a form
+// and not a zone: Go takes any name for a zone, and one that it does not know for GMT.
 var dateForms = [...]string{
 	"Mon, 2 Jan 2006 15:04:05 GMT",   // RFC 9110, section 5.6.7, IMF-fixdate: what the sender's sample has
 	"Monday, 02-Jan-06 15:04:05 GMT", // the same section, rfc850-date
@@ -25,7 +25,8 @@ func parseDate(s string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// checkDate checks that a call was made lately. A repeat within that time is not told from the first.
+// checkDate checks that a call was made lately. A repeat within that time is not told from the
+// first.
 func checkDate(date string, now time.Time, maxAge time.Duration) error {
 	t, ok := parseDate(date)
 	if !ok {

@@ -14,7 +14,8 @@ import (
 // maxDigests bounds the digests in a header. There are ten registered algorithms.
 const maxDigests = 16
 
-// digest is what a Digest header says of the body by one algorithm, and the hash of what was read of it.
+// digest is what a Digest header says of the body by one algorithm, and the hash of what was read
+// of it.
 type digest struct {
 	hash.Hash
 
@@ -26,8 +27,9 @@ func (d digest) matches() bool {
 	return bytes.Equal(d.Sum(nil), d.want)
 }
 
-// parseDigest reads a Digest header (RFC 3230, section 4.3.2; RFC 5843 for SHA-256 and SHA-512). Names are taken in
-// any case (RFC 3230, section 4.1.1). Other algorithms are passed over, the broken MD5 and SHA among them.
+// parseDigest reads a Digest header (RFC 3230, section 4.3.2; RFC 5843 for SHA-256 and SHA-512).
+// Names are taken in any case (RFC 3230, section 4.1.1). Other algorithms are passed over, the
+// broken MD5 and SHA among them.
 func parseDigest(header string) ([]digest, error) {
 	var digests []digest
 	var seen []string

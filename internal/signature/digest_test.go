@@ -57,7 +57,8 @@ var digestCases = []struct {
 	{"SHA-512=" + strings.Repeat("A", 88), ReasonMalformedDigest},
 	{"SHA-512=" + strings.Repeat("A", 87) + "=", ReasonMalformedDigest},
 	{"SHA-512=" + sha256Of("x"), ReasonMalformedDigest},
-	// The bits that no byte takes have to be zero: LXEWQrcmsEQBYnyp+6wy9chTD7GQPMTbAiWHF5IaSIE= ends in E and not in F.
+	// The bits that no byte takes have to be zero: LXEWQrcmsEQBYnyp+6wy9chTD7GQPMTbAiWHF5IaSIE=
+	// ends in E and not in F.
 	{"SHA-256=" + strings.Replace(sha256Of("x"), "E=", "F=", 1), ReasonMalformedDigest},
 	{"SHA-256=2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881", ReasonMalformedDigest},
 	{func() string {

@@ -24,7 +24,8 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// allocationBound is what reading so many bytes may allocate. The fuzzing engine allocates at the same time.
+// allocationBound is what reading so many bytes may allocate. The fuzzing engine allocates at the
+// same time.
 func allocationBound(size int) uint64 {
 	return uint64(256<<10 + 16*size)
 }

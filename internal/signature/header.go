@@ -8,8 +8,8 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// Bounds of a Signature header. One with a key of 4096 bits that covers all that the sender's sample covers has
-// 900 bytes.
+// Bounds of a Signature header. One with a key of 4096 bits that covers all that the sender's
+// sample covers has 900 bytes.
 const (
 	maxSignatureHeader = 4096
 	maxParameters      = 16
@@ -29,9 +29,9 @@ type parameters struct {
 	signature []byte
 }
 
-// parseSignature reads the Signature header (draft-cavage-http-signatures-10, sections 2.1 and 4). The draft
-// separates parameters by commas and the sender's sample, in one place, by white space, so either will do. Names are
-// taken in any case.
+// parseSignature reads the Signature header (draft-cavage-http-signatures-10, sections 2.1 and 4).
+// The draft separates parameters by commas and the sender's sample, in one place, by white space,
+// so either will do. Names are taken in any case.
 func parseSignature(fields []string) (parameters, error) {
 	switch {
 	case len(fields) == 0:
@@ -62,19 +62,22 @@ func parseSignature(fields []string) (parameters, error) {
 				return parameters{}, refuse(ReasonMalformedSignature)
 			}
 		case "created", "expires":
-			// They came with version 11, for algorithms other than this one, and would be trusted for nothing here.
+			// They came with version 11, for algorithms other than this one, and would be trusted
+			// for nothing here.
 			return parameters{}, refuse(ReasonForbiddenParameter)
 		default:
 			// Section 2.2: what is not known is ignored.
 		}
 	}
-	// Section 2.1 lets algorithm and headers be absent. An absent list stands for Date alone, which covers too little.
+	// Section 2.1 lets algorithm and headers be absent. An absent list stands for Date alone, which
+	// covers too little.
 	for _, name := range []string{"keyid", "algorithm", "headers", "signature"} {
 		if values[name] == "" {
 			return parameters{}, refuse(ReasonMissingParameter)
 		}
 	}
-	// hs2019 says nothing of the algorithm, and the others are broken or need a secret that nobody has.
+	// hs2019 says nothing of the algorithm, and the others are broken or need a secret that nobody
+	// has.
 	if lower(values["algorithm"]) != "rsa-sha256" {
 		return parameters{}, refuse(ReasonUnsupportedAlgorithm)
 	}
@@ -94,9 +97,10 @@ func parseSignature(fields []string) (parameters, error) {
 // separators are what may stand between parameters: commas and white space.
 const separators = ", \t"
 
-// cutParameter reads one parameter, name=value, and what separates it from the next (RFC 7235, section 2.1,
-// auth-param, with the white space around = that a recipient has to take). The value of a quoted string is what
-// stands between the quotes, not unescaped: none that is known may hold a backslash.
+// cutParameter reads one parameter, name=value, and what separates it from the next (RFC 7235,
+// section 2.1, auth-param, with the white space around = that a recipient has to take). The value
+// of a quoted string is what stands between the quotes, not unescaped: none that is known may hold
+// a backslash.
 func cutParameter(s string) (name, value string, quoted bool, rest string, ok bool) {
 	name, rest = cutToken(s)
 	rest, ok = strings.CutPrefix(strings.TrimLeft(rest, " \t"), "=")
@@ -134,11 +138,12 @@ func cutToken(s string) (token, rest string) {
 	return s[:end], s[end:]
 }
 
-// requestTarget is the name that stands for method and target in the list of what is covered (section 2.3).
+// requestTarget is the name that stands for method and target in the list of what is covered
+// (section 2.3).
 const requestTarget = "(request-target)"
 
-// parseCovered reads the list of what is covered (section 2.1.3), which the sender's sample folds and writes in mixed
-// case.
+// parseCovered reads the list of what is covered (section 2.1.3), which the sender's sample folds
+// and writes in mixed case.
 func parseCovered(list string) ([]string, error) {
 	covered := make([]string, 0, maxCovered)
 	for name := range strings.FieldsSeq(list) {
@@ -159,13 +164,14 @@ func parseCovered(list string) ([]string, error) {
 	return covered, nil
 }
 
-// strictBase64 takes one spelling only for the same bytes (RFC 4648, sections 3.2, 3.3 and 3.5). That it skips CR and
-// LF does not matter: no header value that comes here has any.
+// strictBase64 takes one spelling only for the same bytes (RFC 4648, sections 3.2, 3.3 and 3.5).
+// That it skips CR and LF does not matter: no header value that comes here has any.
 var strictBase64 = base64.StdEncoding.Strict()
 
 var withoutSpace = strings.NewReplacer(" ", "", "\t", "")
 
-// decodeSignature reads the signature (section 2.1.4). A header that was folded holds spaces where the lines met.
+// decodeSignature reads the signature (section 2.1.4). A header that was folded holds spaces where
+// the lines met.
 func decodeSignature(s string) ([]byte, error) {
 	signature, err := strictBase64.DecodeString(withoutSpace.Replace(s))
 	if err != nil || len(signature) < minSignature || len(signature) > maxSignature {
@@ -174,8 +180,8 @@ func decodeSignature(s string) ([]byte, error) {
 	return signature, nil
 }
 
-// lower returns s with the letters of ASCII in lower case. Others stay, so that no name becomes another one by
-// Unicode's rules.
+// lower returns s with the letters of ASCII in lower case. Others stay, so that no name becomes
+// another one by Unicode's rules.
 func lower(s string) string {
 	if !strings.ContainsFunc(s, func(r rune) bool { return 'A' <= r && r <= 'Z' }) {
 		return s

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// The sizes of a key in bits. Below, a key can be factored; above, a call costs more to check than it is worth.
+// The sizes of a key in bits. Below, a key can be factored; above, a call costs more to check than
+// it is worth.
 const (
 	minKeyBits = 1024
 	maxKeyBits = 4096
@@ -29,8 +30,8 @@ var (
 	errNoKey   = errors.New("not an RSA key that may be used")
 )
 
-// readKeys reads the TXT records of a name. RFC 6376, section 3.6.2.2, lets a verifier choose among several: each that
-// is a key is one.
+// readKeys reads the TXT records of a name. RFC 6376, section 3.6.2.2, lets a verifier choose among
+// several: each that is a key is one.
 func readKeys(records []string) ([]*rsa.PublicKey, string) {
 	outcome := LookupAbsent
 	var keys []*rsa.PublicKey
@@ -50,8 +51,9 @@ func readKeys(records []string) ([]*rsa.PublicKey, string) {
 	return keys, outcome
 }
 
-// parseKeyRecord reads a DKIM key record (RFC 6376, section 3.6.1). The tags g, n and t are of no concern here: t=y,
-// testing, is about what a mail that fails is worth, and t=s about mail addresses.
+// parseKeyRecord reads a DKIM key record (RFC 6376, section 3.6.1). The tags g, n and t are of no
+// concern here: t=y, testing, is about what a mail that fails is worth, and t=s about mail
+// addresses.
 func parseKeyRecord(record string) (*rsa.PublicKey, error) {
 	tags, ok := parseTags(record)
 	if !ok {
@@ -61,8 +63,8 @@ func parseKeyRecord(record string) (*rsa.PublicKey, error) {
 	for i, tag := range tags {
 		switch tag.name {
 		case "v":
-			// "This tag MUST be the first tag in the record", "Records beginning with a "v=" tag with any other value
-			// MUST be discarded".
+			// "This tag MUST be the first tag in the record", "Records beginning with a "v=" tag
+			// with any other value MUST be discarded".
 			if i > 0 || tag.value != "DKIM1" {
 				return nil, errNoKey
 			}
@@ -76,8 +78,8 @@ func parseKeyRecord(record string) (*rsa.PublicKey, error) {
 				return nil, errNoKey
 			}
 		case "s":
-			// "service types to which this record applies". There is none for a call by HTTP, and the sender has its
-			// keys made like those for mail, so a key that is for mail is taken.
+			// "service types to which this record applies". There is none for a call by HTTP, and
+			// the sender has its keys made like those for mail, so a key that is for mail is taken.
 			if !lists(tag.value, "*") && !lists(tag.value, "email") {
 				return nil, errNoKey
 			}
@@ -100,8 +102,8 @@ func parseKeyRecord(record string) (*rsa.PublicKey, error) {
 	return parseKey(der)
 }
 
-// parseKey reads the key itself. RFC 6376 says RSAPublicKey, its examples have SubjectPublicKeyInfo (RFC Errata 3017),
-// and so verifiers take both.
+// parseKey reads the key itself. RFC 6376 says RSAPublicKey, its examples have SubjectPublicKeyInfo
+// (RFC Errata 3017), and so verifiers take both.
 func parseKey(der []byte) (*rsa.PublicKey, error) {
 	var key *rsa.PublicKey
 	if parsed, err := x509.ParsePKIXPublicKey(der); err == nil {
@@ -113,8 +115,8 @@ func parseKey(der []byte) (*rsa.PublicKey, error) {
 		return nil, errNoKey
 	}
 	bits := key.N.BitLen()
-	// A modulus or an exponent that is even belongs to no pair of keys. Go verifies with no exponent of more than 31
-	// bits.
+	// A modulus or an exponent that is even belongs to no pair of keys. Go verifies with no
+	// exponent of more than 31 bits.
 	if bits < minKeyBits || bits > maxKeyBits || key.N.Bit(0) == 0 || key.E < 3 || key.E > 1<<31-1 || key.E%2 == 0 {
 		return nil, errNoKey
 	}
@@ -123,8 +125,9 @@ func parseKey(der []byte) (*rsa.PublicKey, error) {
 
 type tag struct{ name, value string }
 
-// parseTags reads a tag list (RFC 6376, section 3.2). "Tags with duplicate names MUST NOT occur within a single
-// tag-list; if a tag name does occur more than once, the entire tag-list is invalid."
+// parseTags reads a tag list (RFC 6376, section 3.2). "Tags with duplicate names MUST NOT occur
+// within a single tag-list; if a tag name does occur more than once, the entire tag-list is
+// invalid."
 func parseTags(list string) ([]tag, bool) {
 	if len(list) > maxRecord {
 		return nil, false

@@ -30,15 +30,16 @@ const (
 	failedFor    = 2 * time.Second  // how long a name is not asked for after that failed
 )
 
-// Lookups of unknown names, which anyone can make up: how many there may be in a second and at once, and how long one
-// waits for its turn.
+// Lookups of unknown names, which anyone can make up: how many there may be in a second and at
+// once, and how long one waits for its turn.
 const (
 	unknownEverySecond = 200
 	unknownAtOnce      = 64
 	unknownTimeout     = 5 * time.Second
 )
 
-// nameState is what the last lookup of a name came to. The zero value is that of a name that was not looked up yet.
+// nameState is what the last lookup of a name came to. The zero value is that of a name that was
+// not looked up yet.
 type nameState struct {
 	keys       []*rsa.PublicKey
 	err        error         // why there are none: a Refusal, or wraps ErrKeyUnavailable
@@ -67,8 +68,8 @@ func within(now, since time.Time, d time.Duration) bool {
 
 // keyCache caches the keys of a few names and looks them up.
 //
-// Who can only make up names gets nothing out of it: a name that has verified a call is known, never makes room for one
-// that has not, and is looked up without waiting for those.
+// Who can only make up names gets nothing out of it: a name that has verified a call is known,
+// never makes room for one that has not, and is looked up without waiting for those.
 type keyCache struct {
 	ask         func(name string) ([]*rsa.PublicKey, string)
 	now         func() time.Time
@@ -122,7 +123,8 @@ func (c *keyCache) verify(ctx context.Context, name string, sum, signature []byt
 		if !s.found.Before(began) {
 			return refuse(ReasonSignatureMismatch)
 		}
-		// The key may have been changed since it was looked up. Only a lookup that begins now can tell.
+		// The key may have been changed since it was looked up. Only a lookup that begins now can
+		// tell.
 		if s, err = c.get(ctx, name, began); err != nil {
 			return err
 		}
@@ -144,7 +146,8 @@ var (
 	errClosed  = fmt.Errorf("%w: closed", ErrKeyUnavailable)
 )
 
-// get returns what is known of a name by a lookup that did not begin before since, and makes one if there is none.
+// get returns what is known of a name by a lookup that did not begin before since, and makes one if
+// there is none.
 func (c *keyCache) get(ctx context.Context, name string, since time.Time) (nameState, error) {
 	c.mu.Lock()
 	s, _ := c.find(name)
@@ -233,7 +236,8 @@ func (c *keyCache) wait(d time.Duration) error {
 	}
 }
 
-// waitForTurn waits until one more unknown name may be looked up. When it has been, done has to be called.
+// waitForTurn waits until one more unknown name may be looked up. When it has been, done has to be
+// called.
 func (c *keyCache) waitForTurn() (done func(), err error) {
 	timer := time.NewTimer(unknownTimeout)
 	defer timer.Stop()
@@ -276,7 +280,8 @@ func (c *keyCache) store(name string, asked time.Time, keys []*rsa.PublicKey, ou
 			known, s.verified = false, time.Time{}
 			break
 		}
-		// The sender does not take a key away that it has just used, unless by mistake or for a new one.
+		// The sender does not take a key away that it has just used, unless by mistake or for a new
+		// one.
 		s.err = fmt.Errorf("%w: %s", ErrKeyUnavailable, outcome)
 	case old.keys != nil && within(asked, old.found, lastGood):
 		s.keys, s.found = old.keys, old.found

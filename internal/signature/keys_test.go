@@ -281,13 +281,15 @@ func TestAForgedCallDoesNotUseUpTheLookupOfARotation(t *testing.T) {
 		require.NoError(t, s.good(t))
 		time.Sleep(time.Minute)
 		s.dns.setHook(func(context.Context, string) { time.Sleep(100 * time.Millisecond) })
-		go func() { _ = s.send(t, goodName, testKey(t, 1024, "third")) }()
+		var wg sync.WaitGroup
+		wg.Go(func() { assert.Error(t, s.forge(t, goodName)) })
 		time.Sleep(99 * time.Millisecond)
 		old := s.dns.answers(goodName)
 		s.dns.setHook(func(context.Context, string) {})
 		s.dns.set(goodName, record(t, &second(t).PublicKey))
 		require.NotEqual(t, old, s.dns.answers(goodName))
 		require.NoError(t, s.send(t, goodName, second(t)))
+		wg.Wait()
 	})
 }
 
@@ -345,8 +347,8 @@ func TestUnknownNamesWaitForTheirTurn(t *testing.T) {
 	})
 }
 
-// A flood of made-up names holds up nobody whose key is known, not even right after a start, and no longer than
-// unknownTimeout who has another one.
+// A flood of made-up names holds up nobody whose key is known, not even right after a start, and no
+// longer than unknownTimeout who has another one.
 func TestAFloodOfUnknownNames(t *testing.T) {
 	flood := func(t *testing.T, s *setting) (stop func()) {
 		s.dns.setHook(func(_ context.Context, asked string) {
@@ -448,7 +450,8 @@ func TestKnownKeys(t *testing.T) {
 func TestClose(t *testing.T) {
 	settled(t, func(t *testing.T, s *setting) {
 		require.NoError(t, s.good(t))
-		// A refresh in the background, and calls that wait for a lookup, for another one and for their turn.
+		// A refresh in the background, and calls that wait for a lookup, for another one and for
+		// their turn.
 		time.Sleep(renewFrom)
 		s.dns.setHook(func(ctx context.Context, _ string) { <-ctx.Done() })
 		require.NoError(t, s.good(t))
@@ -473,8 +476,8 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// TestAtOnce has many calls, good, bad and of unknown names, while time passes, DNS fails now and then and the key
-// changes.
+// TestAtOnce has many calls, good, bad and of unknown names, while time passes, DNS fails now and
+// then and the key changes.
 func TestAtOnce(t *testing.T) {
 	settled(t, func(t *testing.T, s *setting) {
 		keys := []*rsa.PrivateKey{goodKey(t), second(t)}

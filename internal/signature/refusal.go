@@ -2,11 +2,12 @@ package signature
 
 import "errors"
 
-// ErrKeyUnavailable is wrapped by the error for a call whose key cannot be looked up now. The same call may be good
-// later.
+// ErrKeyUnavailable is wrapped by the error for a call whose key cannot be looked up now. The same
+// call may be good later.
 var ErrKeyUnavailable = errors.New("the sender's key cannot be looked up now")
 
-// Refusal is the error for a call that does not come from one of the accounts, or of which that cannot be shown.
+// Refusal is the error for a call that does not come from one of the accounts, or of which that
+// cannot be shown.
 type Refusal struct { //nolint:errname // It is named for what it is to the caller, beside ErrKeyUnavailable.
 	// Reason is one of the constants below.
 	Reason string
@@ -56,7 +57,8 @@ const (
 	ReasonUnknownAccount    = "unknown_account"
 	ReasonDigestMismatch    = "digest_mismatch"
 
-	// ReasonNotChecked is that of a call that was not given to Begin, because something changed it on its way.
+	// ReasonNotChecked is that of a call that was not given to Begin, because something changed it
+	// on its way.
 	ReasonNotChecked = "not_checked"
 )
 

@@ -8,14 +8,15 @@ import (
 	"time"
 )
 
-// Resolver looks up TXT records. It joins the parts of a record, and tells a name that does not exist from other
-// failures by a *net.DNSError that says IsNotFound. *net.Resolver does.
+// Resolver looks up TXT records. It joins the parts of a record, and tells a name that does not
+// exist from other failures by a *net.DNSError that says IsNotFound. *net.Resolver does.
 type Resolver interface {
 	LookupTXT(ctx context.Context, name string) ([]string, error)
 }
 
-// NewResolver returns a resolver that asks the DNS server at address, host and port, or the system's servers if
-// address is empty. It is Go's own, because those of C libraries do not tell all failures apart.
+// NewResolver returns a resolver that asks the DNS server at address, host and port, or the
+// system's servers if address is empty. It is Go's own, because those of C libraries do not tell
+// all failures apart.
 func NewResolver(address string) *net.Resolver {
 	return &net.Resolver{
 		PreferGo: true,
@@ -29,8 +30,9 @@ func NewResolver(address string) *net.Resolver {
 			if err != nil {
 				return nil, err
 			}
-			// The resolver minds the deadline of its context while it waits for the answer, but not that it is
-			// cancelled. It gives each connection a context of its own, which is over when the connection is.
+			// The resolver minds the deadline of its context while it waits for the answer, but not
+			// that it is cancelled. It gives each connection a context of its own, which is over
+			// when the connection is.
 			context.AfterFunc(ctx, func() { _ = conn.Close() })
 			return conn, nil
 		},
@@ -59,7 +61,8 @@ const (
 	attemptTimeout = 2500 * time.Millisecond
 )
 
-// lookUp looks up the keys of a name. The name is asked for as an absolute one, so that no search list is tried.
+// lookUp looks up the keys of a name. The name is asked for as an absolute one, so that no search
+// list is tried.
 func lookUp(ctx context.Context, resolver Resolver, name string) (keys []*rsa.PublicKey, outcome string) {
 	for range attempts {
 		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)

@@ -56,7 +56,8 @@ func isTCP(w dns.ResponseWriter) bool {
 	return ok
 }
 
-// listenOnOnePort returns a port that is free for both UDP and TCP. One that is free for the one may be taken for the other.
+// listenOnOnePort returns a port that is free for both UDP and TCP. One that is free for the one
+// may be taken for the other.
 func listenOnOnePort(t *testing.T) (net.PacketConn, net.Listener) {
 	t.Helper()
 	for range 100 {

@@ -10,8 +10,8 @@ import (
 // maxSigned bounds the values that a signature covers, together.
 const maxSigned = 16 << 10
 
-// signingString is what was signed (section 2.3). Where the length of the body is signed and not sent, it comes
-// between before and after; else before is all of it.
+// signingString is what was signed (section 2.3). Where the length of the body is signed and not
+// sent, it comes between before and after; else before is all of it.
 type signingString struct {
 	before, after string
 	lengthMissing bool
@@ -19,8 +19,9 @@ type signingString struct {
 
 // readCovered finds the value of each header that is covered, and the text that was signed.
 //
-// The draft signs the values of a header that comes several times joined, and an empty one as such (section 2.3);
-// here each has to be there once and not empty, so that nobody can add what the signer never saw.
+// The draft signs the values of a header that comes several times joined, and an empty one as such
+// (section 2.3); here each has to be there once and not empty, so that nobody can add what the
+// signer never saw.
 func readCovered(r *http.Request, covered []string, prefix string) (map[string]string, signingString, error) {
 	values := make(map[string]string, len(covered))
 	var signed signingString
@@ -49,7 +50,8 @@ func readCovered(r *http.Request, covered []string, prefix string) (map[string]s
 			fields := r.Header[http.CanonicalHeaderKey(name)]
 			switch {
 			case len(fields) == 0 && name == "content-length":
-				// A proxy may pass the body on in chunks, and HTTP/2 can do without. It is known with the body.
+				// A proxy may pass the body on in chunks, and HTTP/2 can do without. It is known
+				// with the body.
 				signed.before, signed.lengthMissing = text.String(), true
 				text.Reset()
 				continue
@@ -60,7 +62,8 @@ func readCovered(r *http.Request, covered []string, prefix string) (map[string]s
 			}
 			value = fields[0]
 		}
-		// "Leading and trailing optional whitespace (OWS) in the header field value MUST be omitted".
+		// "Leading and trailing optional whitespace (OWS) in the header field value MUST be
+		// omitted".
 		value = strings.Trim(value, " \t")
 		switch {
 		case value == "":
@@ -79,9 +82,9 @@ func readCovered(r *http.Request, covered []string, prefix string) (map[string]s
 	return values, signed, nil
 }
 
-// targetOf returns path and query of a request line's target as they were sent, which is what :path is in HTTP/2
-// (RFC 9113, section 8.3.1). The absolute form (RFC 9112, section 3.2.2) begins with what is not part of it. Other
-// forms are no POST's.
+// targetOf returns path and query of a request line's target as they were sent, which is what :path
+// is in HTTP/2 (RFC 9113, section 8.3.1). The absolute form (RFC 9112, section 3.2.2) begins with
+// what is not part of it. Other forms are no POST's.
 func targetOf(target string) (string, bool) {
 	if strings.HasPrefix(target, "/") {
 		return target, true

@@ -1,10 +1,12 @@
-// Package signature tells whether a call comes from the sender of one's own account: it checks the Digest of the body
-// (RFC 3230), the Signature over the header (draft-cavage-http-signatures, of which the sender's reference names
-// version 10) and looks the key for it up in DNS (RFC 6376, section 3.6.1).
+// Package signature tells whether a call comes from the sender of one's own account: it checks the
+// Digest of the body (RFC 3230), the Signature over the header (draft-cavage-http-signatures, of
+// which the sender's reference names version 10) and looks the key for it up in DNS (RFC 6376,
+// section 3.6.1).
 //
-// It is stricter than the draft: the request target, Host, Date, Digest and X-Copernica-ID have to be covered,
-// whatever is covered has to be there once and not empty, and RSA with SHA-256 is the only algorithm. What a call
-// says, whether it came before and which status a refusal becomes is left to the caller.
+// It is stricter than the draft: the request target, Host, Date, Digest and X-Copernica-ID have to
+// be covered, whatever is covered has to be there once and not empty, and RSA with SHA-256 is the
+// only algorithm. What a call says, whether it came before and which status a refusal becomes is
+// left to the caller.
 package signature
 
 import (
@@ -23,9 +25,11 @@ const DefaultMaxAge = 5 * time.Minute
 type Options struct {
 	// Accounts are the values of X-Copernica-ID that are let in, exactly as they are sent.
 	Accounts []string
-	// Hosts are the values of Host that are let in, in any case, with the port if one is sent. Empty: any.
+	// Hosts are the values of Host that are let in, in any case, with the port if one is sent.
+	// Empty: any.
 	Hosts []string
-	// SignedPathPrefix is what a proxy took off the path: it is put before the request target's path, byte for byte.
+	// SignedPathPrefix is what a proxy took off the path: it is put before the request target's
+	// path, byte for byte.
 	SignedPathPrefix string
 	// MaxAge is how old the Date of a call may be. Zero: DefaultMaxAge.
 	MaxAge time.Duration
@@ -33,10 +37,11 @@ type Options struct {
 	Resolver Resolver
 	// Now tells the time. Nil: time.Now.
 	Now func() time.Time
-	// Observe is told how each lookup of a key ended, by one of the Lookup constants. It may be called from several
-	// goroutines at once.
+	// Observe is told how each lookup of a key ended, by one of the Lookup constants. It may be
+	// called from several goroutines at once.
 	Observe func(outcome string)
-	// KnownKeys are names of keys that verified calls in an earlier run, those used longest ago first.
+	// KnownKeys are names of keys that verified calls in an earlier run, those used longest ago
+	// first.
 	KnownKeys []string
 	// OnKnownKeys is told the names of keys that have verified calls whenever they change.
 	OnKnownKeys func(names []string)
@@ -86,15 +91,16 @@ func NewVerifier(o Options) *Verifier {
 	return v
 }
 
-// Close ends the lookups that are under way and waits for them. Calls whose key is not cached get ErrKeyUnavailable
-// from then on. It may be called more than once.
+// Close ends the lookups that are under way and waits for them. Calls whose key is not cached get
+// ErrKeyUnavailable from then on. It may be called more than once.
 func (v *Verifier) Close() {
 	v.keys.close()
 }
 
-// Begin checks the header of a call and its signature, and waits for the key if that has to be looked up. It reads
-// nothing of the body: nobody without a key can make the server read one, but where the length of the body is signed
-// and not sent. Finish checks the rest. The error is a Refusal or wraps ErrKeyUnavailable.
+// Begin checks the header of a call and its signature, and waits for the key if that has to be
+// looked up. It reads nothing of the body: nobody without a key can make the server read one, but
+// where the length of the body is signed and not sent. Finish checks the rest. The error is a
+// Refusal or wraps ErrKeyUnavailable.
 //
 // What is signed by nobody looks the same, and takes the same time, whichever account it names.
 func (v *Verifier) Begin(r *http.Request) (*Call, error) {
@@ -128,8 +134,8 @@ func (v *Verifier) Begin(r *http.Request) (*Call, error) {
 	return c, nil
 }
 
-// Call is a call that passed Begin, and its body, which is hashed while it is read. Nobody has vouched for the body
-// until Finish has returned nil.
+// Call is a call that passed Begin, and its body, which is hashed while it is read. Nobody has
+// vouched for the body until Finish has returned nil.
 type Call struct {
 	parameters
 
@@ -162,8 +168,9 @@ func (c *Call) Close() error {
 	return c.body.Close() //nolint:wrapcheck // It is closed as the body is.
 }
 
-// Finish reads what is left of the body, checks its digest and then the signature, unless Begin has, and returns the
-// account. The error is a Refusal, wraps ErrKeyUnavailable, or is that of reading.
+// Finish reads what is left of the body, checks its digest and then the signature, unless Begin
+// has, and returns the account. The error is a Refusal, wraps ErrKeyUnavailable, or is that of
+// reading.
 func (c *Call) Finish(ctx context.Context) (account string, err error) {
 	if _, err := io.Copy(io.Discard, c); err != nil {
 		return "", err
@@ -181,7 +188,8 @@ func (c *Call) Finish(ctx context.Context) (account string, err error) {
 	return c.account, nil
 }
 
-// authenticate checks the signature, and only then the account: whoever can sign as the sender knows its accounts.
+// authenticate checks the signature, and only then the account: whoever can sign as the sender
+// knows its accounts.
 func (c *Call) authenticate(ctx context.Context) error {
 	text := c.signed.before
 	if c.signed.lengthMissing {

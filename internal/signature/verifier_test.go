@@ -24,7 +24,8 @@ import (
 // attack is a call that must not get in, or that must although it looks odd.
 type attack struct {
 	name string
-	// sign changes the call before it is signed, so that the signature is good and only the rule is against it.
+	// sign changes the call before it is signed, so that the signature is good and only the rule is
+	// against it.
 	sign func(c *call)
 	// send changes it after.
 	send func(c *call)
@@ -296,7 +297,8 @@ func TestAttacks(t *testing.T) {
 				account, err = c.Finish(t.Context())
 			}
 
-			// Cheap first: only a call that is right in all that can be told without the key has it looked up.
+			// Cheap first: only a call that is right in all that can be told without the key has it
+			// looked up.
 			switch a.reason {
 			case "", ReasonSignatureMismatch, ReasonUnknownAccount, ReasonDigestMismatch:
 				assert.Equal(t, 1, s.dns.total())
@@ -390,8 +392,8 @@ func TestVectors(t *testing.T) {
 
 var exhaustive = flag.Bool("exhaustive", false, "put every byte in every place of a call, which takes minutes")
 
-// otherBytes are put in the place of a byte: every other one, or two, one that differs in one bit and one that means
-// something.
+// otherBytes are put in the place of a byte: every other one, or two, one that differs in one bit
+// and one that means something.
 func otherBytes(b byte, at int) []byte {
 	if !*exhaustive {
 		const meaningful = "\x00\t\n \",=\xff"
@@ -404,9 +406,11 @@ func otherBytes(b byte, at int) []byte {
 	return all
 }
 
-// TestEveryByteCounts puts other bytes in the place of each byte of what is covered, and of the signature.
+// TestEveryByteCounts puts other bytes in the place of each byte of what is covered, and of the
+// signature.
 //
-// By rule a change of the method's case is none: the draft has it signed in lower case. Nothing else is let through.
+// By rule a change of the method's case is none: the draft has it signed in lower case. Nothing
+// else is let through.
 func TestEveryByteCounts(t *testing.T) {
 	f := readVectors(t)
 	for _, one := range f.Vectors {
@@ -455,8 +459,9 @@ func TestEveryByteCounts(t *testing.T) {
 	}
 }
 
-// TestSignatureHeaderChanged does the same to the rest of the Signature header, which no signature covers. What is let
-// through there is only another spelling of the same: another case of a name or of the algorithm, another separator.
+// TestSignatureHeaderChanged does the same to the rest of the Signature header, which no signature
+// covers. What is let through there is only another spelling of the same: another case of a name or
+// of the algorithm, another separator.
 func TestSignatureHeaderChanged(t *testing.T) {
 	f := readVectors(t)
 	one := f.Vectors[0]
@@ -548,7 +553,8 @@ func TestNotFromTheWire(t *testing.T) {
 	}
 }
 
-// TestOverSockets sends calls through net/http's own client and server, HTTP/1.1 and HTTP/2, with a length and without.
+// TestOverSockets sends calls through net/http's own client and server, HTTP/1.1 and HTTP/2, with a
+// length and without.
 func TestOverSockets(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		for _, chunked := range []bool{false, true} {

@@ -15,19 +15,22 @@ import (
 const (
 	// maxHeaderBytes bounds the header of a request.
 	maxHeaderBytes = 32 << 10
-	// maxHeld bounds what is held, by the costs below, for connections whose request was not read to its end.
+	// maxHeld bounds what is held, by the costs below, for connections whose request was not read
+	// to its end.
 	maxHeld = 192 << 20
 
 	// plainCost and tlsCost are what an open connection takes.
 	plainCost, tlsCost = 16 << 10, 64 << 10
-	// A header of many small fields is held ten times as large as it is sent; a body, in a buffer that grows, twice.
+	// A header of many small fields is held ten times as large as it is sent; a body, in a buffer
+	// that grows, twice.
 	headerCost, bodyCost = 10, 2
-	// sameCost is what makes no difference between connections: good requests send less than one gives away.
+	// sameCost is what makes no difference between connections: good requests send less than one
+	// gives away.
 	sameCost = 128 << 10
 )
 
-// http2Limits are what a connection may make the server hold with HTTP/2: frames and bodies that nobody has asked for
-// yet are small, and an end that does not read what it is sent is given up.
+// http2Limits are what a connection may make the server hold with HTTP/2: frames and bodies that
+// nobody has asked for yet are small, and an end that does not read what it is sent is given up.
 var http2Limits = http.HTTP2Config{
 	MaxConcurrentStreams:          100,
 	MaxReadFrameSize:              16 << 10,
@@ -37,8 +40,9 @@ var http2Limits = http.HTTP2Config{
 	WriteByteTimeout:              30 * time.Second,
 }
 
-// connections bounds what is held for requests that were not read to their end. Past the bound those are closed that
-// have sent most without being done, and of several the oldest: not those who send little, and are done soon.
+// connections bounds what is held for requests that were not read to their end. Past the bound
+// those are closed that have sent most without being done, and of several the oldest: not those who
+// send little, and are done soon.
 type connections struct {
 	max, base int
 	onClose   func()

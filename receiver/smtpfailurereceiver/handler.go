@@ -70,7 +70,7 @@ func (r *smtpFailureReceiver) readUnverified(req *http.Request, call *signature.
 // finish returns the account of a call whose body was read, once the body was checked too, and none where nobody is.
 func (state *requestState) finish(ctx context.Context) (account string, err error) {
 	if state.call == nil {
-		if err := state.body.err; err != nil && err != io.EOF {
+		if err := state.body.err; err != nil && !errors.Is(err, io.EOF) {
 			return "", fmt.Errorf("%w: %w", errBody, err)
 		}
 		return "", nil

@@ -231,8 +231,7 @@ func (r *smtpFailureReceiver) wrap(next http.Handler) http.Handler {
 		defer func() {
 			cause := recover()
 			switch {
-			case cause == http.ErrAbortHandler:
-				// net/http ends the connection for it, and says nothing.
+			case cause == http.ErrAbortHandler: //nolint:errorlint // So does net/http, which ends the connection for it.
 				defer panic(cause)
 				state.response = responseAborted
 			case cause != nil:
@@ -339,8 +338,7 @@ func responseTo(err error) (*response, string) {
 }
 
 func (r *smtpFailureReceiver) fail(w http.ResponseWriter, req *http.Request, err error) {
-	var refusal *signature.Refusal
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*signature.Refusal](err); ok {
 		// The reason is in the message, so that a flood of one does not hide another.
 		r.logger.Warn("A call was refused: " + refusal.Reason)
 		r.telemetry.refused(req.Context(), refusal.Reason)

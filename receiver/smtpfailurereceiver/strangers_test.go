@@ -34,8 +34,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// What is held for those who have shown nothing yet, and what they can cause. test/e2e has the attacks on the built
-// distribution.
+// What is held for those who have shown nothing yet, and what they can cause. test/e2e has the
+// attacks on the built distribution.
 
 // rewriting is a middleware that changes requests.
 type rewriting struct {
@@ -216,8 +216,8 @@ func TestTheHeaderOfARequestIsBounded(t *testing.T) {
 	assert.Equal(t, uint32(64<<10), settings[http2.SettingInitialWindowSize])
 }
 
-// Connections that have sent most of an unfinished request are closed past the bound, the oldest of equals first. One
-// that sends an ordinary request is not, nor one whose request was read.
+// Connections that have sent most of an unfinished request are closed past the bound, the oldest of
+// equals first. One that sends an ordinary request is not, nor one whose request was read.
 func TestConnectionsThatAreUnreadMakeRoom(t *testing.T) {
 	logs, arrived, release := blockingLogs()
 	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {

@@ -31,14 +31,15 @@ var (
 	siegeTime = flag.Duration("strangers.time", 3*time.Second, "how long each of the attacks of TestStrangers takes")
 )
 
-// The limits of examples/kubernetes/values.yaml. The chart sets GOMEMLIMIT to four fifths of what a pod may have.
+// The limits of examples/kubernetes/values.yaml. The chart sets GOMEMLIMIT to four fifths of what a
+// pod may have.
 const (
 	podMemory = 512 << 20
 	goMemory  = "409MiB"
 )
 
-// strangerAttacks are what somebody who can only reach the port may send over a connection, and then waits. None of it
-// is a request that is read to its end.
+// strangerAttacks are what somebody who can only reach the port may send over a connection, and
+// then waits. None of it is a request that is read to its end.
 var strangerAttacks = []struct {
 	name     string
 	protocol string // of TLS; empty: without
@@ -154,8 +155,9 @@ func http2Header(size int) []byte {
 	return block.Bytes()
 }
 
-// TestStrangers has many connections make each of the attacks at once, again whenever they are closed, on a collector
-// with the memory of a pod. It has to live, and to let in all that the sender signs meanwhile.
+// TestStrangers has many connections make each of the attacks at once, again whenever they are
+// closed, on a collector with the memory of a pod. It has to live, and to let in all that the
+// sender signs meanwhile.
 func TestStrangers(t *testing.T) {
 	if err := allowFiles(uint64(*strangers) + 500); err != nil {
 		t.Skipf("%d connections: %v", *strangers, err)
@@ -330,9 +332,9 @@ func (s *signedSender) percentiles() string {
 	return p50 + ", " + slowest
 }
 
-// TestFirstCallUnderAFlood floods a collector with made-up names of keys right after its start, and counts how often
-// the first call of the sender gets in: always, where the store has the name of its key, and where the flood is no
-// faster than unknown names are looked up.
+// TestFirstCallUnderAFlood floods a collector with made-up names of keys right after its start, and
+// counts how often the first call of the sender gets in: always, where the store has the name of
+// its key, and where the flood is no faster than unknown names are looked up.
 func TestFirstCallUnderAFlood(t *testing.T) {
 	trials := 1
 	if *strangers > 1000 {
