@@ -197,6 +197,7 @@ func TestAStoreThatHangs(t *testing.T) {
 		require.ErrorIs(t, err, ErrStore)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		time.Sleep(usualBounds.stall)
+		synctest.Wait()
 		require.Len(t, health, 1, "it is known to fail")
 		began := time.Now()
 		_, err = send(t.Context(), l, 3, "a")

@@ -110,13 +110,11 @@ func (w *writer) close(ctx context.Context) error {
 func (w *writer) run() {
 	defer close(w.ended)
 	for range w.wake {
-		err, more, closing := error(nil), true, false
-		for more {
-			err = w.persist(context.Background())
-			w.ledger.mu.Lock()
-			more, closing = len(w.queue) > 0, w.closing
-			w.ledger.mu.Unlock()
-		}
+		// Once it is closing nothing more is added to the queue, all of which this writes.
+		w.ledger.mu.Lock()
+		closing := w.closing
+		w.ledger.mu.Unlock()
+		err := w.persist(context.Background())
 		if closing {
 			w.closeErr = errors.Join(err, w.store.close(context.Background()))
 			return
