@@ -54,7 +54,7 @@ exhaustive: ## Run what the nightly workflow adds: every byte in every place of 
 
 .PHONY: e2e
 e2e: build $(SERVERS:%=.tools/%) transformations ## Run the tests of the built distribution, with a real Prometheus, Loki and Kafka
-	cd test/e2e && go test -count=1 -timeout 30m -skip '^(TestDay|TestFaults)$$' ./...
+	cd test/e2e && go test -count=1 -timeout 30m -skip '^Test(Day|Faults|DiskFull|HangingStore|TwoProcesses)$$' ./...
 	cd test/e2e && go test -count=1 -timeout 10m -v -run '^TestDay$$' .
 
 .PHONY: rules
@@ -63,8 +63,8 @@ rules: .tools/promtool ## Check the rules and alerts, and run their tests
 	.tools/promtool test rules examples/prometheus/tests/*.yaml
 
 .PHONY: faults
-faults: build ## Kill it and fail its sink again and again; LONG=1 for longer, SEED=n to repeat
-	cd test/e2e && go test -count=1 -v -timeout 60m -run '^TestFaults$$' . $(if $(LONG),-faults.long) $(if $(SEED),-faults.seed=$(SEED))
+faults: build ## Kill it, fail its sink and its store again and again; LONG=1 for longer, SEED=n to repeat
+	cd test/e2e && go test -count=1 -v -timeout 60m -run '^Test(Faults|DiskFull|HangingStore|TwoProcesses)$$' . $(if $(LONG),-faults.long) $(if $(SEED),-faults.seed=$(SEED))
 
 .PHONY: pictures
 pictures: build .tools/prometheus .tools/loki ## Draw the pictures in docs/images anew, from a day played in eight minutes

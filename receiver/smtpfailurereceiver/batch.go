@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"go.opentelemetry.io/collector/client"
 	"go.opentelemetry.io/collector/consumer/consumererror"
@@ -19,9 +20,10 @@ import (
 const (
 	// maxWaiting is the number of reports that may wait for their outcome, those that are handed over among them.
 	maxWaiting = 4096
-	// maxBatches is the number of batches under way: one that waits for the store should not keep the pipelines idle,
-	// and a pipeline that takes its time should not keep all that comes after. The more there are, the smaller they are.
-	maxBatches = 3
+	// maxBatches is the number of batches under way. The more there are, the smaller they are, so usually it is one; but
+	// one that takes longer than slowBatch does not keep what comes after.
+	maxBatches = 4
+	slowBatch  = 100 * time.Millisecond
 	// maxBatchReports and maxBatchBytes bound one call of the pipelines: exporters send it as one message, and backends
 	// refuse those of more than a few megabytes.
 	maxBatchReports = 512
@@ -54,6 +56,7 @@ type call struct {
 // alone goes alone.
 type batcher struct {
 	process func([]*call)
+	now     func() time.Time
 	// most is the number of reports in a batch.
 	most int
 
@@ -61,6 +64,8 @@ type batcher struct {
 	waiting []*call
 	// entered is the number of reports that have not got their outcome, running that of batches.
 	entered, running int
+	// began is when the last batch began.
+	began time.Time
 	// idle is closed when running gets 0, and nil when nobody waits for that.
 	idle chan struct{}
 }
@@ -88,7 +93,7 @@ func (b *batcher) add(c *call) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.waiting = append(b.waiting, c)
-	if b.running < maxBatches {
+	if b.running == 0 || b.running < maxBatches && b.now().Sub(b.began) > slowBatch {
 		b.running++
 		go b.run()
 	}
@@ -120,6 +125,7 @@ func (b *batcher) next() []*call {
 		b.waiting = nil
 	}
 	if n > 0 {
+		b.began = b.now()
 		return batch
 	}
 	b.running--

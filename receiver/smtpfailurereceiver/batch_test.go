@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -151,7 +152,7 @@ func TestCallsThatComeTogether(t *testing.T) {
 }
 
 func TestABatchHasBounds(t *testing.T) {
-	b := &batcher{most: maxBatchReports}
+	b := &batcher{most: maxBatchReports, now: time.Now}
 	for range maxBatchReports + 1 {
 		b.waiting = append(b.waiting, &call{size: 100})
 	}
@@ -167,6 +168,38 @@ func TestABatchHasBounds(t *testing.T) {
 	assert.Len(t, b.next(), 1, "what is larger goes alone")
 	assert.Empty(t, b.next())
 	assert.Zero(t, b.running)
+}
+
+// One batch is under way, and more where that takes long.
+func TestASlowBatchDoesNotKeepTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var sizes []int
+		var mu sync.Mutex
+		release := make(chan struct{})
+		b := &batcher{most: maxBatchReports, now: time.Now, process: func(batch []*call) {
+			mu.Lock()
+			sizes = append(sizes, len(batch))
+			mu.Unlock()
+			<-release
+		}}
+		add := func() {
+			require.True(t, b.enter())
+			b.add(&call{done: make(chan struct{})})
+			synctest.Wait()
+		}
+		for range 3 {
+			add()
+		}
+		time.Sleep(slowBatch + 1)
+		for range 2 * maxBatches {
+			add()
+			time.Sleep(slowBatch + 1)
+		}
+		assert.Equal(t, []int{1, 3, 1, 1}, sizes)
+		close(release)
+		require.NoError(t, b.wait(t.Context()))
+		assert.Equal(t, []int{1, 3, 1, 1, 2*maxBatches - 3}, sizes)
+	})
 }
 
 func TestTooManyThatWait(t *testing.T) {

@@ -140,7 +140,7 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 		obsreport:   obsreport,
 		status:      &status{logger: logger},
 	}
-	r.batches = &batcher{process: r.processBatch, most: maxBatchReports}
+	r.batches = &batcher{process: r.processBatch, now: func() time.Time { return r.now() }, most: maxBatchReports}
 	if config.HTTP.IncludeMetadata || config.HTTP.Auth.HasValue() {
 		// Pipelines may look at who made a call, which those of a shared one cannot tell.
 		r.batches.most = 1

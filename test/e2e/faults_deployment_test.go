@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// consumers is the number of requests that the exporter of logs has in flight at most, each of one record.
+// consumers is the number of requests that the exporter of logs has in flight at most, each of the records of one batch.
 const consumers = 10
 
 // deployment is what a collector keeps when it is started again: its configuration, its ports and its directories.

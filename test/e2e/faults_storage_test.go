@@ -2,10 +2,13 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 )
 
 // TestStorageRestart stops the collector and starts it again: the counters go on where they stopped, and reports of the first run are
@@ -68,6 +71,38 @@ func checkArrivals(ctx context.Context, t *testing.T, d *deployment, s *sink, re
 	checkTotals(t, s, reports)
 	s.checkRecords(t, ids)
 	s.checkSeries(t)
+}
+
+// TestTwoProcesses starts a second collector on the store of one that runs: file_storage locks it, so that the second ends with a message that
+// names the store, and the first goes on. Without locks, which no extension of the distribution goes without, the second would take it over, as a
+// test of internal/ledger shows.
+func TestTwoProcesses(t *testing.T) {
+	ctx := t.Context()
+	s := startSink(t)
+	first, second := newDeployment(t, s), newDeployment(t, s)
+	for i, variable := range second.environment {
+		if strings.HasPrefix(variable, "STORE=") {
+			second.environment[i] = "STORE=" + first.store
+		}
+	}
+	reports := newReports(rand.New(rand.NewPCG(5, 6)), "both-", 100)
+	sender := newSender(first.failuresURL, 4, 5)
+	if err := errors.Join(first.start(ctx), sender.send(ctx, reports[:50]), second.launch()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-second.current.exited:
+	case <-time.After(deadline):
+		t.Fatal("the second runs")
+	}
+	if output := second.current.output.String(); !strings.Contains(output, `the extension \"file_storage\" cannot open what it keeps`) &&
+		!strings.Contains(output, `the extension "file_storage" cannot open what it keeps`) {
+		t.Errorf("it does not say which store: %s", tail(output, 5))
+	}
+	if err := sender.send(ctx, reports); err != nil {
+		t.Fatal(err)
+	}
+	checkArrivals(ctx, t, first, s, reports)
 }
 
 // TestStorageOfTwo starts two collectors with the same configuration but for what they cannot share: their counters are never those of one series.

@@ -276,7 +276,8 @@ func (f *faults) explainedHandedOver() int {
 // answer and before the record is off the queue, when the sink dies with answers in its buffers, and when it answers again just as the
 // exporter gives up.
 func (f *faults) explainedResent() int {
-	return f.sink.unanswered + (f.kills+f.outages[dead]+f.outages[mute])*consumers
+	// A batch has a record for each connection at most.
+	return f.sink.unanswered + (f.kills+f.outages[dead]+f.outages[mute])*consumers*f.plan.connections
 }
 
 // print writes the figures as a table in Markdown.
