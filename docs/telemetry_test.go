@@ -156,10 +156,12 @@ func TestCounterAttributes(t *testing.T) {
 			continue
 		}
 		assert.Equal(t, []string{underscored(name)}, codeIn(row["In Prometheus"]), "the label of %s", name)
-		by := "both"
-		if len(want[name].metrics) == 1 {
-			by = "`" + want[name].metrics[0] + "`"
+		on := map[string]string{
+			"email.deliveries email.deliveries.by_tag email.delivery.failures email.delivery.failures.by_tag": "all",
+			"email.delivery.failures email.delivery.failures.by_tag":                                          "failures",
+			"email.deliveries.by_tag email.delivery.failures.by_tag":                                          "by tag",
 		}
+		by := on[strings.Join(want[name].metrics, " ")]
 		if want[name].optIn {
 			by += ", opt-in"
 		}

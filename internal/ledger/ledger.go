@@ -113,7 +113,6 @@ type Ledger struct {
 	mu       sync.Mutex
 	inFlight map[ID]*Attempt
 	seen     map[string]*remembered // by kind
-	evicted  int64
 	values   map[string][]byte
 	metrics  map[string]*metric // those of Options, and disabled ones that the store has
 	// collected is the time of the last collection, latest that of the latest point, acknowledged that of the last
@@ -179,12 +178,13 @@ func open(ctx context.Context, s store, options Options, bounds bounds) (*Ledger
 
 // settle ends the loading of what an earlier run has left. What does not fit any more was counted as lost when it was.
 func (l *Ledger) settle() {
-	l.evicted, l.replace = 0, true
+	l.replace = true
 	for _, m := range l.metrics {
 		m.overflowed = 0
 	}
 	now := l.steady(l.opened)
 	for _, r := range l.seen {
+		r.evicted = 0
 		for i := range r.ring {
 			r.ring[i].at = min(r.ring[i].at, now)
 		}
@@ -341,8 +341,8 @@ func (l *Ledger) remember(s seen) {
 		r = &remembered{outcomes: make(map[ID]Outcome)}
 		l.seen[s.kind] = r
 	}
-	if r.outcomes[s.id] == 0 && r.add(s.id, s.outcome, s.at, l.options.MaxEntries) {
-		l.evicted++
+	if r.outcomes[s.id] == 0 {
+		r.add(s.id, s.outcome, s.at, l.options.MaxEntries)
 	}
 }
 
@@ -428,11 +428,17 @@ func (l *Ledger) SetValue(ctx context.Context, name string, content []byte) erro
 
 // Stats are figures of what is held.
 type Stats struct {
+	// Kinds are by the name of the kind. One of which nothing was ever committed is not there.
+	Kinds map[string]KindStats
+	// Metrics are in the order of Options.Metrics.
+	Metrics []MetricStats
+}
+
+// KindStats are figures of one kind of events.
+type KindStats struct {
 	// Remembered is the number of reports that are remembered, Evicted how many were forgotten before their time.
 	Remembered int
 	Evicted    int64
-	// Metrics are in the order of Options.Metrics.
-	Metrics []MetricStats
 }
 
 // MetricStats are figures of one metric.
@@ -448,9 +454,9 @@ func (l *Ledger) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.expire(l.steady(l.options.Now()))
-	s := Stats{Evicted: l.evicted}
-	for _, r := range l.seen {
-		s.Remembered += r.count
+	s := Stats{Kinds: make(map[string]KindStats, len(l.seen))}
+	for kind, r := range l.seen {
+		s.Kinds[kind] = KindStats{r.count, r.evicted}
 	}
 	for _, name := range l.options.Metrics {
 		m := l.metrics[name]

@@ -45,7 +45,7 @@ func TestWithoutDeduplicationEveryReportCounts(t *testing.T) {
 		count(t, l, 1, "a")
 	}
 	assert.Equal(t, int64(3), total(l))
-	assert.Zero(t, l.Stats().Remembered)
+	assert.Empty(t, l.Stats().Kinds)
 }
 
 // Each kind has room of its own, and the oldest of a kind make room for the newer ones.
@@ -70,12 +70,12 @@ func TestWhatIsRemembered(t *testing.T) {
 	repeat(t, l, 0)
 	assert.Equal(t, Accepted, deliver(10_999))
 	assert.Zero(t, deliver(10_899), "it was one too many")
-	assert.Equal(t, Stats{Remembered: 150, Evicted: 901, Metrics: l.Stats().Metrics}, l.Stats())
+	assert.Equal(t, map[string]KindStats{kind: {Remembered: 50}, "delivery": {Remembered: 100, Evicted: 901}}, l.Stats().Kinds)
 
 	s.move(s.TTL - time.Second)
 	count(t, l, 50)
 	s.move(time.Second)
-	assert.Equal(t, 1, l.Stats().Remembered)
+	assert.Equal(t, 1, l.Stats().Kinds[kind].Remembered)
 	count(t, l, 0)
 }
 
@@ -109,8 +109,9 @@ func TestCopiesInFlight(t *testing.T) {
 func TestRing(t *testing.T) {
 	r := remembered{outcomes: make(map[ID]Outcome)}
 	for n := range 1000 {
-		assert.Equal(t, n >= 300, r.add(id(n), Accepted, int64(n), 300))
+		r.add(id(n), Accepted, int64(n), 300)
 		assert.Equal(t, len(r.outcomes), r.count)
+		assert.Equal(t, max(0, n-299), int(r.evicted))
 	}
 	r.expire(899)
 	next := 900

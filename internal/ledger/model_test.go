@@ -364,7 +364,7 @@ func (m *model) compare() error {
 			return fmt.Errorf("report %d is counted %d times", n, got)
 		}
 	}
-	if n := m.ledger.Stats().Remembered; n > m.MaxEntries {
+	if n := m.ledger.Stats().Kinds[kind].Remembered; n > m.MaxEntries {
 		return fmt.Errorf("%d are remembered", n)
 	}
 	return nil

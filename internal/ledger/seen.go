@@ -7,6 +7,8 @@ type remembered struct {
 	// remembered.
 	ring         []remembering
 	first, count int
+	// evicted is how many had to make room.
+	evicted int64
 }
 
 type remembering struct {
@@ -14,11 +16,11 @@ type remembering struct {
 	at int64
 }
 
-// add remembers a report that is not remembered yet, and reports whether another one had to make room for it.
-func (r *remembered) add(id ID, outcome Outcome, at int64, most int) (evicted bool) {
+// add remembers a report that is not remembered yet. Where there are most already, the oldest makes room for it.
+func (r *remembered) add(id ID, outcome Outcome, at int64, most int) {
 	if r.count >= most {
 		r.removeOldest()
-		evicted = true
+		r.evicted++
 	}
 	if r.count == len(r.ring) {
 		grown := make([]remembering, min(max(2*len(r.ring), 64), most))
@@ -28,7 +30,6 @@ func (r *remembered) add(id ID, outcome Outcome, at int64, most int) (evicted bo
 	r.ring[(r.first+r.count)%len(r.ring)] = remembering{id, at}
 	r.count++
 	r.outcomes[id] = outcome
-	return evicted
 }
 
 // expire forgets the reports that were committed at that time or before.

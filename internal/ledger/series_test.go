@@ -147,7 +147,7 @@ func TestClock(t *testing.T) {
 			check(again)
 			repeat(t, again, 1)
 			s.move(24*time.Hour + time.Second)
-			assert.Zero(t, again.Stats().Remembered, "what was seen in the future is not remembered until then")
+			assert.Zero(t, again.Stats().Kinds[kind].Remembered, "what was seen in the future is not remembered until then")
 		})
 	}
 }

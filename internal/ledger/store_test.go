@@ -37,8 +37,8 @@ func TestAKillLosesNothing(t *testing.T) {
 		assert.LessOrEqual(t, d.keys(""), most+10, "after %d starts", start)
 	}
 	l := s.open(t, d.client())
-	assert.Equal(t, 100, l.Stats().Remembered)
-	assert.Zero(t, l.Stats().Evicted)
+	assert.Equal(t, 100, l.Stats().Kinds[kind].Remembered)
+	assert.Zero(t, l.Stats().Kinds[kind].Evicted)
 	assert.Len(t, totals(l, "failures"), 40)
 }
 

@@ -158,7 +158,21 @@ func (b *batcher) wait(ctx context.Context) error {
 
 // processBatch gives the outcome to each call.
 func (r *smtpFailureReceiver) processBatch(batch []*call) {
-	err := r.guard(func() error { return r.commit(r.consume(batch)) })
+	err := r.guard(func() error {
+		var recorded, done []*call
+		for _, c := range batch {
+			if c.event.Kind.HasRecord() {
+				recorded = append(recorded, c)
+				continue
+			}
+			c.outcome = ledger.Accepted
+			done = append(done, c)
+		}
+		if len(recorded) > 0 {
+			done = append(done, r.consume(recorded)...)
+		}
+		return r.commit(done)
+	})
 	for _, c := range batch {
 		if err != nil {
 			c.err = err

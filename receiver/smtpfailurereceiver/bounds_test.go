@@ -69,7 +69,7 @@ func TestMemoryAndDiskAreBounded(t *testing.T) {
 	}
 
 	stats := r.ledger.Stats()
-	assert.Equal(t, config.Deduplication.MaxEntries, stats.Remembered)
+	assert.Equal(t, config.Deduplication.MaxEntries, stats.Kinds["failure"].Remembered)
 	for _, m := range stats.Metrics {
 		assert.Equal(t, config.Aggregation.CardinalityLimit+1, m.Series, m.Name)
 	}

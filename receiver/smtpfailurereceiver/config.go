@@ -490,6 +490,8 @@ func (c *DeduplicationConfig) validate() error {
 func (c *Config) validateMetrics() error {
 	var errs []error
 	for _, metric := range []struct{ name, strategy string }{
+		{metadata.MetricsInfo.EmailDeliveries.Name, c.Metrics.EmailDeliveries.AggregationStrategy},
+		{metadata.MetricsInfo.EmailDeliveriesByTag.Name, c.Metrics.EmailDeliveriesByTag.AggregationStrategy},
 		{metadata.MetricsInfo.EmailDeliveryFailures.Name, c.Metrics.EmailDeliveryFailures.AggregationStrategy},
 		{metadata.MetricsInfo.EmailDeliveryFailuresByTag.Name, c.Metrics.EmailDeliveryFailuresByTag.AggregationStrategy},
 	} {

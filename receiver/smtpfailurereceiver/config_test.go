@@ -54,7 +54,8 @@ func equalConfigs(t *testing.T, want, got *Config) {
 	t.Helper()
 	if diff := cmp.Diff(want, got,
 		cmpopts.IgnoreUnexported(Config{}, TagsConfig{}, AggregationConfig{}, DeduplicationConfig{}, OwnershipFileConfig{}, SignatureConfig{}, RecipientConfig{}, confighttp.ServerConfig{}, confighttp.KeepaliveServerConfig{}, confighttp.AuthConfig{}, confighttp.CORSConfig{},
-			confignet.AddrConfig{}, confignet.DialerConfig{}, metadata.EmailDeliveryFailuresMetricConfig{}, metadata.EmailDeliveryFailuresByTagMetricConfig{}),
+			confignet.AddrConfig{}, confignet.DialerConfig{}, metadata.EmailDeliveriesMetricConfig{}, metadata.EmailDeliveriesByTagMetricConfig{},
+			metadata.EmailDeliveryFailuresMetricConfig{}, metadata.EmailDeliveryFailuresByTagMetricConfig{}),
 		cmp.Exporter(func(reflect.Type) bool { return true }),
 	); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -85,6 +86,8 @@ func TestDefaultConfig(t *testing.T) {
 	require.NoError(t, confmap.Validate(got))
 	require.NoError(t, componenttest.CheckConfigStruct(got))
 
+	assert.False(t, got.Metrics.EmailDeliveries.Enabled)
+	assert.False(t, got.Metrics.EmailDeliveriesByTag.Enabled)
 	assert.True(t, got.Metrics.EmailDeliveryFailures.Enabled)
 	assert.True(t, got.Metrics.EmailDeliveryFailuresByTag.Enabled)
 	assert.Equal(t, confignet.TransportTypeTCP, got.HTTP.NetAddr.Transport)
@@ -190,6 +193,21 @@ func TestEveryKey(t *testing.T) {
 		}),
 		Recipient: RecipientConfig{Mode: "hmac", Key: "0123456789abcdef", Description: "redact", Variables: []string{"mailing", "parameters"}},
 		Metrics: metadata.MetricsConfig{
+			EmailDeliveries: metadata.EmailDeliveriesMetricConfig{
+				Enabled:             true,
+				AggregationStrategy: metadata.AggregationStrategySum,
+				EnabledAttributes: []metadata.EmailDeliveriesMetricAttributeKey{
+					metadata.EmailDeliveriesMetricAttributeKeyMetricEmailRecipientDomain,
+				},
+			},
+			EmailDeliveriesByTag: metadata.EmailDeliveriesByTagMetricConfig{
+				Enabled:             true,
+				AggregationStrategy: metadata.AggregationStrategySum,
+				EnabledAttributes: []metadata.EmailDeliveriesByTagMetricAttributeKey{
+					metadata.EmailDeliveriesByTagMetricAttributeKeyEmailTag,
+					metadata.EmailDeliveriesByTagMetricAttributeKeyMetricCopernicaAccountID,
+				},
+			},
 			EmailDeliveryFailures: metadata.EmailDeliveryFailuresMetricConfig{
 				AggregationStrategy: metadata.AggregationStrategySum, // the one value it takes
 				EnabledAttributes: []metadata.EmailDeliveryFailuresMetricAttributeKey{

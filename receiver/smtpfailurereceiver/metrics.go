@@ -38,7 +38,7 @@ const (
 // metricsOf are the metrics that count each kind of event.
 var metricsOf = map[webhook.Kind][]string{
 	webhook.Failure:  {metadata.MetricsInfo.EmailDeliveryFailures.Name, metadata.MetricsInfo.EmailDeliveryFailuresByTag.Name},
-	webhook.Delivery: {"email.deliveries", "email.deliveries.by_tag"},
+	webhook.Delivery: {metadata.MetricsInfo.EmailDeliveries.Name, metadata.MetricsInfo.EmailDeliveriesByTag.Name},
 }
 
 // shared are the attributes that the record of a report and the counters have in common. An attribute without a value is
@@ -165,26 +165,45 @@ const (
 // newCounters expects a valid configuration.
 func newCounters(config *Config) *counters {
 	c := &counters{tags: newTagFilter(config.Tags), delta: config.Aggregation.Temporality == temporalityDelta}
-	if metric := config.Metrics.EmailDeliveryFailures; metric.Enabled {
-		c.instruments = append(c.instruments, instrument{
-			kind:        webhook.Failure,
-			name:        metadata.MetricsInfo.EmailDeliveryFailures.Name,
-			description: "Emails that could not be delivered.",
-			unit:        "{failure}",
-			attributes:  countedAttributes(metric.EnabledAttributes, config.CountBy),
-		})
-	}
-	if metric := config.Metrics.EmailDeliveryFailuresByTag; metric.Enabled {
-		c.instruments = append(c.instruments, instrument{
-			kind:        webhook.Failure,
-			name:        metadata.MetricsInfo.EmailDeliveryFailuresByTag.Name,
-			description: "Emails that could not be delivered, once for each distinct tag of the message.",
-			unit:        "{failure}",
-			byTag:       true,
-			attributes:  countedAttributes(metric.EnabledAttributes, config.CountBy),
-		})
-	}
+	metrics, info := config.Metrics, metadata.MetricsInfo
+	c.add(metrics.EmailDeliveries.Enabled, instrument{
+		kind: webhook.Delivery, name: info.EmailDeliveries.Name, unit: "{delivery}",
+		description: "Emails that were delivered, as far as the receiving server said so. Some of them may bounce later.",
+		attributes:  countedAttributes(metrics.EmailDeliveries.EnabledAttributes, config.CountBy),
+	})
+	c.add(metrics.EmailDeliveriesByTag.Enabled, instrument{
+		kind: webhook.Delivery, name: info.EmailDeliveriesByTag.Name, unit: "{delivery}", byTag: true,
+		description: "Emails that were delivered, once for each distinct tag of the message.",
+		attributes:  countedAttributes(metrics.EmailDeliveriesByTag.EnabledAttributes, config.CountBy),
+	})
+	c.add(metrics.EmailDeliveryFailures.Enabled, instrument{
+		kind: webhook.Failure, name: info.EmailDeliveryFailures.Name, unit: "{failure}",
+		description: "Emails that could not be delivered.",
+		attributes:  countedAttributes(metrics.EmailDeliveryFailures.EnabledAttributes, config.CountBy),
+	})
+	c.add(metrics.EmailDeliveryFailuresByTag.Enabled, instrument{
+		kind: webhook.Failure, name: info.EmailDeliveryFailuresByTag.Name, unit: "{failure}", byTag: true,
+		description: "Emails that could not be delivered, once for each distinct tag of the message.",
+		attributes:  countedAttributes(metrics.EmailDeliveryFailuresByTag.EnabledAttributes, config.CountBy),
+	})
 	return c
+}
+
+// kinds of the events that are taken: failures first, and what else is counted.
+func (c *counters) kinds() []webhook.Kind {
+	kinds := []webhook.Kind{webhook.Failure}
+	for i := range c.instruments {
+		if kind := c.instruments[i].kind; !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds
+}
+
+func (c *counters) add(enabled bool, in instrument) {
+	if enabled {
+		c.instruments = append(c.instruments, in)
+	}
 }
 
 // countedAttributes returns the attributes that a metric has.

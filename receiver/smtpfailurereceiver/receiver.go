@@ -187,6 +187,7 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	if r.metrics != nil {
 		r.counters = newCounters(r.config)
 	}
+	r.decoder.Also = r.counters.kinds()[1:]
 	if r.ledger, err = r.openLedger(ctx, host); err != nil {
 		return err
 	}
@@ -199,7 +200,7 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	if r.config.Signature.HasValue() {
 		r.verifier = r.newVerifier(r.config.Signature.Get())
 	}
-	if err := r.telemetry.observe(r.ledger); err != nil {
+	if err := r.telemetry.observe(r.ledger, r.counters.kinds()); err != nil {
 		return err
 	}
 	r.telemetry.begin(r.config, r.counters)

@@ -87,7 +87,7 @@ func TestARepeatIsAbsorbed(t *testing.T) {
 		assert.Equal(t, http.StatusOK, run.post(t, "id=1&time=1795256098&code=550&tags=a").status)
 	}
 	assert.Equal(t, http.StatusOK, run.post(t, "id=1&time=1795256099&code=550&tags=a").status, "another time, another failure")
-	assert.Equal(t, "2", run.count(t, "otelcol_smtp_failure_remembered{receiver=smtp_failure}"))
+	assert.Equal(t, "2", run.count(t, "otelcol_smtp_failure_remembered{kind=failure,receiver=smtp_failure}"))
 	assert.Equal(t, "2", run.count(t, requests("duplicate", 200)))
 	assert.Equal(t, "2", run.count(t, "otelcol_smtp_failure_duplicates{receiver=smtp_failure}"))
 	require.NoError(t, run.receiver.Shutdown(t.Context()))

@@ -28,6 +28,7 @@ const (
 	attributeHTTPStatus = "http.response.status_code"
 	attributeField      = "field"
 	attributeDecidedBy  = "decided_by"
+	attributeKind       = "kind"
 	attributeMetric     = "metric"
 	attributeReason     = "reason"
 	attributeReceiver   = "receiver"
@@ -101,6 +102,10 @@ func (t *selfTelemetry) withReason(reason string) metric.MeasurementOption {
 
 func (t *selfTelemetry) withField(field string) metric.MeasurementOption {
 	return t.with(attribute.String(attributeField, field))
+}
+
+func (t *selfTelemetry) withKind(kind webhook.Kind) metric.MeasurementOption {
+	return t.with(attribute.String(attributeKind, kind.String()))
 }
 
 func (t *selfTelemetry) withMetric(name string) metric.MeasurementOption {
@@ -196,8 +201,8 @@ func (t *selfTelemetry) consumed(reports int) {
 	t.builder.SMTPFailureBatchSize.Record(context.Background(), int64(reports), t.alone)
 }
 
-// observe reports what is held until the builder is shut down.
-func (t *selfTelemetry) observe(l *ledger.Ledger) error {
+// observe reports what is held, of reports those of the kinds, until the builder is shut down.
+func (t *selfTelemetry) observe(l *ledger.Ledger, kinds []webhook.Kind) error {
 	return errors.Join(
 		t.builder.RegisterSMTPFailureSeriesCallback(func(_ context.Context, o metric.Int64Observer) error {
 			for _, m := range l.Stats().Metrics {
@@ -212,11 +217,17 @@ func (t *selfTelemetry) observe(l *ledger.Ledger) error {
 			return nil
 		}),
 		t.builder.RegisterSMTPFailureRememberedCallback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(int64(l.Stats().Remembered), t.alone)
+			stats := l.Stats()
+			for _, kind := range kinds {
+				o.Observe(int64(stats.Kinds[kind.String()].Remembered), t.withKind(kind))
+			}
 			return nil
 		}),
 		t.builder.RegisterSMTPFailureEvictionsCallback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(l.Stats().Evicted, t.alone)
+			stats := l.Stats()
+			for _, kind := range kinds {
+				o.Observe(stats.Kinds[kind.String()].Evicted, t.withKind(kind))
+			}
 			return nil
 		}),
 	)

@@ -122,7 +122,7 @@ func TestReceiversAreToldApart(t *testing.T) {
 			r.post(t, fmt.Sprintf("id=%d", n))
 		}
 		want = append(want, metricdata.DataPoint[int64]{
-			Attributes: attribute.NewSet(attribute.String(attributeReceiver, "smtp_failure/"+name)), Value: int64(i + 1),
+			Attributes: attribute.NewSet(attribute.String(attributeReceiver, "smtp_failure/"+name), attribute.String(attributeKind, "failure")), Value: int64(i + 1),
 		})
 	}
 	metadatatest.AssertEqualSMTPFailureRemembered(t, telemetry, want, ignoreTime...)

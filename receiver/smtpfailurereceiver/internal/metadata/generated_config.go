@@ -9,6 +9,108 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 )
 
+// EmailDeliveriesMetricAttributeKey specifies the key of an attribute for the email.deliveries metric.
+type EmailDeliveriesMetricAttributeKey string
+
+const (
+	EmailDeliveriesMetricAttributeKeyMetricEmailRecipientDomain EmailDeliveriesMetricAttributeKey = "email.recipient.domain"
+	EmailDeliveriesMetricAttributeKeyMetricCopernicaAccountID   EmailDeliveriesMetricAttributeKey = "copernica.account.id"
+)
+
+// EmailDeliveriesMetricConfig provides config for the email.deliveries metric.
+type EmailDeliveriesMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+
+	AggregationStrategy string                              `mapstructure:"aggregation_strategy"`
+	EnabledAttributes   []EmailDeliveriesMetricAttributeKey `mapstructure:"attributes"`
+}
+
+func (ms *EmailDeliveriesMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
+func (ms *EmailDeliveriesMetricConfig) Validate() error {
+	for _, val := range ms.EnabledAttributes {
+		switch val {
+		case EmailDeliveriesMetricAttributeKeyMetricEmailRecipientDomain, EmailDeliveriesMetricAttributeKeyMetricCopernicaAccountID:
+		default:
+			return fmt.Errorf("metric email.deliveries doesn't have an attribute %v, valid attributes: [email.recipient.domain, copernica.account.id]", val)
+		}
+	}
+
+	switch ms.AggregationStrategy {
+	case AggregationStrategySum, AggregationStrategyAvg, AggregationStrategyMin, AggregationStrategyMax:
+	default:
+		return fmt.Errorf("invalid aggregation strategy %q, valid strategies: [%s, %s, %s, %s]", ms.AggregationStrategy, AggregationStrategySum, AggregationStrategyAvg, AggregationStrategyMin, AggregationStrategyMax)
+	}
+
+	return nil
+}
+
+// EmailDeliveriesByTagMetricAttributeKey specifies the key of an attribute for the email.deliveries.by_tag metric.
+type EmailDeliveriesByTagMetricAttributeKey string
+
+const (
+	EmailDeliveriesByTagMetricAttributeKeyEmailTag                   EmailDeliveriesByTagMetricAttributeKey = "email.tag"
+	EmailDeliveriesByTagMetricAttributeKeyMetricEmailRecipientDomain EmailDeliveriesByTagMetricAttributeKey = "email.recipient.domain"
+	EmailDeliveriesByTagMetricAttributeKeyMetricCopernicaAccountID   EmailDeliveriesByTagMetricAttributeKey = "copernica.account.id"
+)
+
+// EmailDeliveriesByTagMetricConfig provides config for the email.deliveries.by_tag metric.
+type EmailDeliveriesByTagMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+
+	AggregationStrategy string                                   `mapstructure:"aggregation_strategy"`
+	EnabledAttributes   []EmailDeliveriesByTagMetricAttributeKey `mapstructure:"attributes"`
+}
+
+func (ms *EmailDeliveriesByTagMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
+func (ms *EmailDeliveriesByTagMetricConfig) Validate() error {
+	for _, val := range ms.EnabledAttributes {
+		switch val {
+		case EmailDeliveriesByTagMetricAttributeKeyEmailTag, EmailDeliveriesByTagMetricAttributeKeyMetricEmailRecipientDomain, EmailDeliveriesByTagMetricAttributeKeyMetricCopernicaAccountID:
+		default:
+			return fmt.Errorf("metric email.deliveries.by_tag doesn't have an attribute %v, valid attributes: [email.tag, email.recipient.domain, copernica.account.id]", val)
+		}
+	}
+	if !slices.Contains(ms.EnabledAttributes, EmailDeliveriesByTagMetricAttributeKeyEmailTag) {
+		return fmt.Errorf("email.tag is a required attribute for email.deliveries.by_tag metric and must be included")
+	}
+
+	switch ms.AggregationStrategy {
+	case AggregationStrategySum, AggregationStrategyAvg, AggregationStrategyMin, AggregationStrategyMax:
+	default:
+		return fmt.Errorf("invalid aggregation strategy %q, valid strategies: [%s, %s, %s, %s]", ms.AggregationStrategy, AggregationStrategySum, AggregationStrategyAvg, AggregationStrategyMin, AggregationStrategyMax)
+	}
+
+	return nil
+}
+
 // EmailDeliveryFailuresMetricAttributeKey specifies the key of an attribute for the email.delivery.failures metric.
 type EmailDeliveryFailuresMetricAttributeKey string
 
@@ -125,12 +227,24 @@ func (ms *EmailDeliveryFailuresByTagMetricConfig) Validate() error {
 
 // MetricsConfig provides config for smtp_failure metrics.
 type MetricsConfig struct {
+	EmailDeliveries            EmailDeliveriesMetricConfig            `mapstructure:"email.deliveries"`
+	EmailDeliveriesByTag       EmailDeliveriesByTagMetricConfig       `mapstructure:"email.deliveries.by_tag"`
 	EmailDeliveryFailures      EmailDeliveryFailuresMetricConfig      `mapstructure:"email.delivery.failures"`
 	EmailDeliveryFailuresByTag EmailDeliveryFailuresByTagMetricConfig `mapstructure:"email.delivery.failures.by_tag"`
 }
 
 func DefaultMetricsConfig() MetricsConfig {
 	return MetricsConfig{
+		EmailDeliveries: EmailDeliveriesMetricConfig{
+			Enabled:             false,
+			AggregationStrategy: AggregationStrategySum,
+			EnabledAttributes:   []EmailDeliveriesMetricAttributeKey{},
+		},
+		EmailDeliveriesByTag: EmailDeliveriesByTagMetricConfig{
+			Enabled:             false,
+			AggregationStrategy: AggregationStrategySum,
+			EnabledAttributes:   []EmailDeliveriesByTagMetricAttributeKey{EmailDeliveriesByTagMetricAttributeKeyEmailTag},
+		},
 		EmailDeliveryFailures: EmailDeliveryFailuresMetricConfig{
 			Enabled:             true,
 			AggregationStrategy: AggregationStrategySum,

@@ -26,6 +26,16 @@ func TestMetricsBuilderConfig(t *testing.T) {
 			name: "all_set",
 			want: MetricsBuilderConfig{
 				Metrics: MetricsConfig{
+					EmailDeliveries: EmailDeliveriesMetricConfig{
+						Enabled:             true,
+						AggregationStrategy: AggregationStrategySum,
+						EnabledAttributes:   []EmailDeliveriesMetricAttributeKey{EmailDeliveriesMetricAttributeKeyMetricEmailRecipientDomain, EmailDeliveriesMetricAttributeKeyMetricCopernicaAccountID},
+					},
+					EmailDeliveriesByTag: EmailDeliveriesByTagMetricConfig{
+						Enabled:             true,
+						AggregationStrategy: AggregationStrategySum,
+						EnabledAttributes:   []EmailDeliveriesByTagMetricAttributeKey{EmailDeliveriesByTagMetricAttributeKeyEmailTag, EmailDeliveriesByTagMetricAttributeKeyMetricEmailRecipientDomain, EmailDeliveriesByTagMetricAttributeKeyMetricCopernicaAccountID},
+					},
 					EmailDeliveryFailures: EmailDeliveryFailuresMetricConfig{
 						Enabled:             true,
 						AggregationStrategy: AggregationStrategySum,
@@ -43,6 +53,16 @@ func TestMetricsBuilderConfig(t *testing.T) {
 			name: "none_set",
 			want: MetricsBuilderConfig{
 				Metrics: MetricsConfig{
+					EmailDeliveries: EmailDeliveriesMetricConfig{
+						Enabled:             false,
+						AggregationStrategy: AggregationStrategySum,
+						EnabledAttributes:   []EmailDeliveriesMetricAttributeKey{EmailDeliveriesMetricAttributeKeyMetricEmailRecipientDomain, EmailDeliveriesMetricAttributeKeyMetricCopernicaAccountID},
+					},
+					EmailDeliveriesByTag: EmailDeliveriesByTagMetricConfig{
+						Enabled:             false,
+						AggregationStrategy: AggregationStrategySum,
+						EnabledAttributes:   []EmailDeliveriesByTagMetricAttributeKey{EmailDeliveriesByTagMetricAttributeKeyEmailTag, EmailDeliveriesByTagMetricAttributeKeyMetricEmailRecipientDomain, EmailDeliveriesByTagMetricAttributeKeyMetricCopernicaAccountID},
+					},
 					EmailDeliveryFailures: EmailDeliveryFailuresMetricConfig{
 						Enabled:             false,
 						AggregationStrategy: AggregationStrategySum,
@@ -60,10 +80,34 @@ func TestMetricsBuilderConfig(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := loadMetricsBuilderConfig(t, tt.name)
-			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(EmailDeliveryFailuresMetricConfig{}, EmailDeliveryFailuresByTagMetricConfig{}))
+			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(EmailDeliveriesMetricConfig{}, EmailDeliveriesByTagMetricConfig{}, EmailDeliveryFailuresMetricConfig{}, EmailDeliveryFailuresByTagMetricConfig{}))
 			require.Emptyf(t, diff, "Config mismatch (-expected +actual):\n%s", diff)
 		})
 	}
+}
+
+func TestEmailDeliveriesMetricsConfig_Validate(t *testing.T) {
+	cfg := DefaultMetricsConfig().EmailDeliveries
+	require.NoError(t, cfg.Validate())
+
+	cfg.EnabledAttributes = []EmailDeliveriesMetricAttributeKey{"invalid"}
+	require.ErrorContains(t, cfg.Validate(), "metric email.deliveries doesn't have an attribute invalid, valid attributes: [email.recipient.domain, copernica.account.id]")
+
+	cfg = DefaultMetricsConfig().EmailDeliveries
+	cfg.AggregationStrategy = "invalid"
+	require.ErrorContains(t, cfg.Validate(), "invalid aggregation strategy")
+}
+
+func TestEmailDeliveriesByTagMetricsConfig_Validate(t *testing.T) {
+	cfg := DefaultMetricsConfig().EmailDeliveriesByTag
+	require.NoError(t, cfg.Validate())
+
+	cfg.EnabledAttributes = []EmailDeliveriesByTagMetricAttributeKey{"invalid"}
+	require.ErrorContains(t, cfg.Validate(), "metric email.deliveries.by_tag doesn't have an attribute invalid, valid attributes: [email.tag, email.recipient.domain, copernica.account.id]")
+
+	cfg = DefaultMetricsConfig().EmailDeliveriesByTag
+	cfg.AggregationStrategy = "invalid"
+	require.ErrorContains(t, cfg.Validate(), "invalid aggregation strategy")
 }
 
 func TestEmailDeliveryFailuresMetricsConfig_Validate(t *testing.T) {

@@ -266,11 +266,39 @@ var MapAttributeField = map[string]AttributeField{
 	"timestamp": AttributeFieldTimestamp,
 }
 
+// AttributeKind specifies the value kind attribute.
+type AttributeKind int
+
+const (
+	_ AttributeKind = iota
+	AttributeKindFailure
+	AttributeKindDelivery
+)
+
+// String returns the string representation of the AttributeKind.
+func (av AttributeKind) String() string {
+	switch av {
+	case AttributeKindFailure:
+		return "failure"
+	case AttributeKindDelivery:
+		return "delivery"
+	}
+	return ""
+}
+
+// MapAttributeKind is a helper map of string to AttributeKind attribute value.
+var MapAttributeKind = map[string]AttributeKind{
+	"failure":  AttributeKindFailure,
+	"delivery": AttributeKindDelivery,
+}
+
 // AttributeMetric specifies the value metric attribute.
 type AttributeMetric int
 
 const (
 	_ AttributeMetric = iota
+	AttributeMetricEmailDeliveries
+	AttributeMetricEmailDeliveriesByTag
 	AttributeMetricEmailDeliveryFailures
 	AttributeMetricEmailDeliveryFailuresByTag
 )
@@ -278,6 +306,10 @@ const (
 // String returns the string representation of the AttributeMetric.
 func (av AttributeMetric) String() string {
 	switch av {
+	case AttributeMetricEmailDeliveries:
+		return "email.deliveries"
+	case AttributeMetricEmailDeliveriesByTag:
+		return "email.deliveries.by_tag"
 	case AttributeMetricEmailDeliveryFailures:
 		return "email.delivery.failures"
 	case AttributeMetricEmailDeliveryFailuresByTag:
@@ -288,11 +320,21 @@ func (av AttributeMetric) String() string {
 
 // MapAttributeMetric is a helper map of string to AttributeMetric attribute value.
 var MapAttributeMetric = map[string]AttributeMetric{
+	"email.deliveries":               AttributeMetricEmailDeliveries,
+	"email.deliveries.by_tag":        AttributeMetricEmailDeliveriesByTag,
 	"email.delivery.failures":        AttributeMetricEmailDeliveryFailures,
 	"email.delivery.failures.by_tag": AttributeMetricEmailDeliveryFailuresByTag,
 }
 
 var MetricsInfo = metricsInfo{
+	EmailDeliveries: metricInfo{
+		Name:       "email.deliveries",
+		Attributes: []string{"metric.email.recipient.domain", "metric.copernica.account.id"},
+	},
+	EmailDeliveriesByTag: metricInfo{
+		Name:       "email.deliveries.by_tag",
+		Attributes: []string{"email.tag", "metric.email.recipient.domain", "metric.copernica.account.id"},
+	},
 	EmailDeliveryFailures: metricInfo{
 		Name:       "email.delivery.failures",
 		Attributes: []string{"smtp.response.status_code", "smtp.response.enhanced_status_code", "smtp.state", "email.failure.mode", "email.failure.class", "error.type", "metric.email.recipient.domain", "metric.copernica.account.id"},
@@ -304,6 +346,8 @@ var MetricsInfo = metricsInfo{
 }
 
 type metricsInfo struct {
+	EmailDeliveries            metricInfo
+	EmailDeliveriesByTag       metricInfo
 	EmailDeliveryFailures      metricInfo
 	EmailDeliveryFailuresByTag metricInfo
 }
@@ -311,6 +355,197 @@ type metricsInfo struct {
 type metricInfo struct {
 	Name       string
 	Attributes []string
+}
+
+type metricEmailDeliveries struct {
+	data          pmetric.Metric              // data buffer for generated metric.
+	config        EmailDeliveriesMetricConfig // metric config provided by user.
+	capacity      int                         // max observed number of data points added to the metric.
+	aggDataPoints []int64                     // slice containing number of aggregated datapoints at each index
+}
+
+// init fills email.deliveries metric with initial data.
+func (m *metricEmailDeliveries) init() {
+	m.data.SetName("email.deliveries")
+	m.data.SetDescription("Emails that were delivered, as far as the receiving server said so. Some of them may bounce later.")
+	m.data.SetUnit("{delivery}")
+	m.data.SetEmptySum()
+	m.data.Sum().SetIsMonotonic(true)
+	m.data.Sum().SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	m.data.Sum().DataPoints().EnsureCapacity(m.capacity)
+	m.aggDataPoints = m.aggDataPoints[:0]
+}
+
+func (m *metricEmailDeliveries) recordDataPoint(start pcommon.Timestamp, ts pcommon.Timestamp, val int64, metricEmailRecipientDomainAttributeValue string, metricCopernicaAccountIDAttributeValue string) {
+	if !m.config.Enabled {
+		return
+	}
+
+	dp := pmetric.NewNumberDataPoint()
+	dp.SetStartTimestamp(start)
+	dp.SetTimestamp(ts)
+	if slices.Contains(m.config.EnabledAttributes, EmailDeliveriesMetricAttributeKeyMetricEmailRecipientDomain) {
+		dp.Attributes().PutStr("email.recipient.domain", metricEmailRecipientDomainAttributeValue)
+	}
+	if slices.Contains(m.config.EnabledAttributes, EmailDeliveriesMetricAttributeKeyMetricCopernicaAccountID) {
+		dp.Attributes().PutStr("copernica.account.id", metricCopernicaAccountIDAttributeValue)
+	}
+
+	var s string
+	dps := m.data.Sum().DataPoints()
+	for i := 0; i < dps.Len(); i++ {
+		dpi := dps.At(i)
+		if dp.Attributes().Equal(dpi.Attributes()) && dp.StartTimestamp() == dpi.StartTimestamp() && dp.Timestamp() == dpi.Timestamp() {
+			switch s = m.config.AggregationStrategy; s {
+			case AggregationStrategySum, AggregationStrategyAvg:
+				dpi.SetIntValue(dpi.IntValue() + val)
+				m.aggDataPoints[i] += 1
+				return
+			case AggregationStrategyMin:
+				if dpi.IntValue() > val {
+					dpi.SetIntValue(val)
+				}
+				return
+			case AggregationStrategyMax:
+				if dpi.IntValue() < val {
+					dpi.SetIntValue(val)
+				}
+				return
+			}
+		}
+	}
+
+	dp.SetIntValue(val)
+	m.aggDataPoints = append(m.aggDataPoints, 1)
+	dp.MoveTo(dps.AppendEmpty())
+}
+
+// updateCapacity saves max length of data point slices that will be used for the slice capacity.
+func (m *metricEmailDeliveries) updateCapacity() {
+	if m.data.Sum().DataPoints().Len() > m.capacity {
+		m.capacity = m.data.Sum().DataPoints().Len()
+	}
+}
+
+// emit appends recorded metric data to a metrics slice and prepares it for recording another set of data points.
+func (m *metricEmailDeliveries) emit(metrics pmetric.MetricSlice) {
+	if m.config.Enabled && m.data.Sum().DataPoints().Len() > 0 {
+		if m.config.AggregationStrategy == AggregationStrategyAvg {
+			for i, aggCount := range m.aggDataPoints {
+				m.data.Sum().DataPoints().At(i).SetIntValue(m.data.Sum().DataPoints().At(i).IntValue() / aggCount)
+			}
+		}
+		m.updateCapacity()
+		m.data.MoveTo(metrics.AppendEmpty())
+		m.init()
+	}
+}
+
+func newMetricEmailDeliveries(cfg EmailDeliveriesMetricConfig) metricEmailDeliveries {
+	m := metricEmailDeliveries{config: cfg}
+
+	if cfg.Enabled {
+		m.data = pmetric.NewMetric()
+		m.init()
+	}
+	return m
+}
+
+type metricEmailDeliveriesByTag struct {
+	data          pmetric.Metric                   // data buffer for generated metric.
+	config        EmailDeliveriesByTagMetricConfig // metric config provided by user.
+	capacity      int                              // max observed number of data points added to the metric.
+	aggDataPoints []int64                          // slice containing number of aggregated datapoints at each index
+}
+
+// init fills email.deliveries.by_tag metric with initial data.
+func (m *metricEmailDeliveriesByTag) init() {
+	m.data.SetName("email.deliveries.by_tag")
+	m.data.SetDescription("Emails that were delivered, once for each distinct tag of the message.")
+	m.data.SetUnit("{delivery}")
+	m.data.SetEmptySum()
+	m.data.Sum().SetIsMonotonic(true)
+	m.data.Sum().SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	m.data.Sum().DataPoints().EnsureCapacity(m.capacity)
+	m.aggDataPoints = m.aggDataPoints[:0]
+}
+
+func (m *metricEmailDeliveriesByTag) recordDataPoint(start pcommon.Timestamp, ts pcommon.Timestamp, val int64, emailTagAttributeValue string, metricEmailRecipientDomainAttributeValue string, metricCopernicaAccountIDAttributeValue string) {
+	if !m.config.Enabled {
+		return
+	}
+
+	dp := pmetric.NewNumberDataPoint()
+	dp.SetStartTimestamp(start)
+	dp.SetTimestamp(ts)
+	if slices.Contains(m.config.EnabledAttributes, EmailDeliveriesByTagMetricAttributeKeyEmailTag) {
+		dp.Attributes().PutStr("email.tag", emailTagAttributeValue)
+	}
+	if slices.Contains(m.config.EnabledAttributes, EmailDeliveriesByTagMetricAttributeKeyMetricEmailRecipientDomain) {
+		dp.Attributes().PutStr("email.recipient.domain", metricEmailRecipientDomainAttributeValue)
+	}
+	if slices.Contains(m.config.EnabledAttributes, EmailDeliveriesByTagMetricAttributeKeyMetricCopernicaAccountID) {
+		dp.Attributes().PutStr("copernica.account.id", metricCopernicaAccountIDAttributeValue)
+	}
+
+	var s string
+	dps := m.data.Sum().DataPoints()
+	for i := 0; i < dps.Len(); i++ {
+		dpi := dps.At(i)
+		if dp.Attributes().Equal(dpi.Attributes()) && dp.StartTimestamp() == dpi.StartTimestamp() && dp.Timestamp() == dpi.Timestamp() {
+			switch s = m.config.AggregationStrategy; s {
+			case AggregationStrategySum, AggregationStrategyAvg:
+				dpi.SetIntValue(dpi.IntValue() + val)
+				m.aggDataPoints[i] += 1
+				return
+			case AggregationStrategyMin:
+				if dpi.IntValue() > val {
+					dpi.SetIntValue(val)
+				}
+				return
+			case AggregationStrategyMax:
+				if dpi.IntValue() < val {
+					dpi.SetIntValue(val)
+				}
+				return
+			}
+		}
+	}
+
+	dp.SetIntValue(val)
+	m.aggDataPoints = append(m.aggDataPoints, 1)
+	dp.MoveTo(dps.AppendEmpty())
+}
+
+// updateCapacity saves max length of data point slices that will be used for the slice capacity.
+func (m *metricEmailDeliveriesByTag) updateCapacity() {
+	if m.data.Sum().DataPoints().Len() > m.capacity {
+		m.capacity = m.data.Sum().DataPoints().Len()
+	}
+}
+
+// emit appends recorded metric data to a metrics slice and prepares it for recording another set of data points.
+func (m *metricEmailDeliveriesByTag) emit(metrics pmetric.MetricSlice) {
+	if m.config.Enabled && m.data.Sum().DataPoints().Len() > 0 {
+		if m.config.AggregationStrategy == AggregationStrategyAvg {
+			for i, aggCount := range m.aggDataPoints {
+				m.data.Sum().DataPoints().At(i).SetIntValue(m.data.Sum().DataPoints().At(i).IntValue() / aggCount)
+			}
+		}
+		m.updateCapacity()
+		m.data.MoveTo(metrics.AppendEmpty())
+		m.init()
+	}
+}
+
+func newMetricEmailDeliveriesByTag(cfg EmailDeliveriesByTagMetricConfig) metricEmailDeliveriesByTag {
+	m := metricEmailDeliveriesByTag{config: cfg}
+
+	if cfg.Enabled {
+		m.data = pmetric.NewMetric()
+		m.init()
+	}
+	return m
 }
 
 type metricEmailDeliveryFailures struct {
@@ -548,6 +783,8 @@ type MetricsBuilder struct {
 	metricsCapacity                  int                  // maximum observed number of metrics per resource.
 	metricsBuffer                    pmetric.Metrics      // accumulates metrics data before emitting.
 	buildInfo                        component.BuildInfo  // contains version information.
+	metricEmailDeliveries            metricEmailDeliveries
+	metricEmailDeliveriesByTag       metricEmailDeliveriesByTag
 	metricEmailDeliveryFailures      metricEmailDeliveryFailures
 	metricEmailDeliveryFailuresByTag metricEmailDeliveryFailuresByTag
 }
@@ -576,6 +813,8 @@ func NewMetricsBuilder(mbc MetricsBuilderConfig, settings receiver.Settings, opt
 		startTime:                        pcommon.NewTimestampFromTime(time.Now()),
 		metricsBuffer:                    pmetric.NewMetrics(),
 		buildInfo:                        settings.BuildInfo,
+		metricEmailDeliveries:            newMetricEmailDeliveries(mbc.Metrics.EmailDeliveries),
+		metricEmailDeliveriesByTag:       newMetricEmailDeliveriesByTag(mbc.Metrics.EmailDeliveriesByTag),
 		metricEmailDeliveryFailures:      newMetricEmailDeliveryFailures(mbc.Metrics.EmailDeliveryFailures),
 		metricEmailDeliveryFailuresByTag: newMetricEmailDeliveryFailuresByTag(mbc.Metrics.EmailDeliveryFailuresByTag),
 	}
@@ -644,6 +883,8 @@ func (mb *MetricsBuilder) EmitForResource(options ...ResourceMetricsOption) {
 	ils.Scope().SetName(ScopeName)
 	ils.Scope().SetVersion(mb.buildInfo.Version)
 	ils.Metrics().EnsureCapacity(mb.metricsCapacity)
+	mb.metricEmailDeliveries.emit(ils.Metrics())
+	mb.metricEmailDeliveriesByTag.emit(ils.Metrics())
 	mb.metricEmailDeliveryFailures.emit(ils.Metrics())
 	mb.metricEmailDeliveryFailuresByTag.emit(ils.Metrics())
 
@@ -665,6 +906,16 @@ func (mb *MetricsBuilder) Emit(options ...ResourceMetricsOption) pmetric.Metrics
 	metrics := mb.metricsBuffer
 	mb.metricsBuffer = pmetric.NewMetrics()
 	return metrics
+}
+
+// RecordEmailDeliveriesDataPoint adds a data point to email.deliveries metric.
+func (mb *MetricsBuilder) RecordEmailDeliveriesDataPoint(ts pcommon.Timestamp, val int64, metricEmailRecipientDomainAttributeValue string, metricCopernicaAccountIDAttributeValue string) {
+	mb.metricEmailDeliveries.recordDataPoint(mb.startTime, ts, val, metricEmailRecipientDomainAttributeValue, metricCopernicaAccountIDAttributeValue)
+}
+
+// RecordEmailDeliveriesByTagDataPoint adds a data point to email.deliveries.by_tag metric.
+func (mb *MetricsBuilder) RecordEmailDeliveriesByTagDataPoint(ts pcommon.Timestamp, val int64, emailTagAttributeValue string, metricEmailRecipientDomainAttributeValue string, metricCopernicaAccountIDAttributeValue string) {
+	mb.metricEmailDeliveriesByTag.recordDataPoint(mb.startTime, ts, val, emailTagAttributeValue, metricEmailRecipientDomainAttributeValue, metricCopernicaAccountIDAttributeValue)
 }
 
 // RecordEmailDeliveryFailuresDataPoint adds a data point to email.delivery.failures metric.

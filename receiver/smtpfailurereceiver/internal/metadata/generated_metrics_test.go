@@ -58,6 +58,8 @@ func TestMetricsBuilder(t *testing.T) {
 			settings.Logger = zap.New(observedZapCore)
 			mb := NewMetricsBuilder(loadMetricsBuilderConfig(t, tt.name), settings, WithStartTime(start))
 			aggMap := make(map[string]string) // contains the aggregation strategies for each metric name
+			aggMap["email.deliveries"] = mb.metricEmailDeliveries.config.AggregationStrategy
+			aggMap["email.deliveries.by_tag"] = mb.metricEmailDeliveriesByTag.config.AggregationStrategy
 			aggMap["email.delivery.failures"] = mb.metricEmailDeliveryFailures.config.AggregationStrategy
 			aggMap["email.delivery.failures.by_tag"] = mb.metricEmailDeliveryFailuresByTag.config.AggregationStrategy
 
@@ -68,6 +70,18 @@ func TestMetricsBuilder(t *testing.T) {
 
 			defaultMetricsCount := 0
 			allMetricsCount := 0
+
+			allMetricsCount++
+			mb.RecordEmailDeliveriesDataPoint(ts, 1, "metric.email.recipient.domain-val", "metric.copernica.account.id-val")
+			if tt.name == "reaggregate_set" {
+				mb.RecordEmailDeliveriesDataPoint(ts, 3, "metric.email.recipient.domain-val-2", "metric.copernica.account.id-val-2")
+			}
+
+			allMetricsCount++
+			mb.RecordEmailDeliveriesByTagDataPoint(ts, 1, "email.tag-val", "metric.email.recipient.domain-val", "metric.copernica.account.id-val")
+			if tt.name == "reaggregate_set" {
+				mb.RecordEmailDeliveriesByTagDataPoint(ts, 3, "email.tag-val", "metric.email.recipient.domain-val-2", "metric.copernica.account.id-val-2")
+			}
 			defaultMetricsCount++
 			allMetricsCount++
 			mb.RecordEmailDeliveryFailuresDataPoint(ts, 1, 25, "smtp.response.enhanced_status_code-val", "smtp.state-val", AttributeEmailFailureModeSynchronous, AttributeEmailFailureClassPermanent, AttributeErrorTypeRecipientUnknown, "metric.email.recipient.domain-val", "metric.copernica.account.id-val")
@@ -84,6 +98,8 @@ func TestMetricsBuilder(t *testing.T) {
 			res := pcommon.NewResource()
 			metrics := mb.Emit(WithResource(res))
 			if tt.name == "reaggregate_set" {
+				assert.Empty(t, mb.metricEmailDeliveries.aggDataPoints)
+				assert.Empty(t, mb.metricEmailDeliveriesByTag.aggDataPoints)
 				assert.Empty(t, mb.metricEmailDeliveryFailures.aggDataPoints)
 				assert.Empty(t, mb.metricEmailDeliveryFailuresByTag.aggDataPoints)
 			}
@@ -113,6 +129,97 @@ func TestMetricsBuilder(t *testing.T) {
 			validatedMetrics := make(map[string]bool)
 			for _, mi := range allMetricsList {
 				switch mi.Name() {
+				case "email.deliveries":
+					if tt.name != "reaggregate_set" {
+						assert.False(t, validatedMetrics["email.deliveries"], "Found a duplicate in the metrics slice: email.deliveries")
+						validatedMetrics["email.deliveries"] = true
+						assert.Equal(t, pmetric.MetricTypeSum, mi.Type())
+						assert.Equal(t, 1, mi.Sum().DataPoints().Len())
+						assert.Equal(t, "Emails that were delivered, as far as the receiving server said so. Some of them may bounce later.", mi.Description())
+						assert.Equal(t, "{delivery}", mi.Unit())
+						assert.True(t, mi.Sum().IsMonotonic())
+						assert.Equal(t, pmetric.AggregationTemporalityCumulative, mi.Sum().AggregationTemporality())
+						dp := mi.Sum().DataPoints().At(0)
+						assert.Equal(t, start, dp.StartTimestamp())
+						assert.Equal(t, ts, dp.Timestamp())
+						assert.Equal(t, pmetric.NumberDataPointValueTypeInt, dp.ValueType())
+						assert.Equal(t, int64(1), dp.IntValue())
+					} else {
+						assert.False(t, validatedMetrics["email.deliveries"], "Found a duplicate in the metrics slice: email.deliveries")
+						validatedMetrics["email.deliveries"] = true
+						assert.Equal(t, pmetric.MetricTypeSum, mi.Type())
+						assert.Equal(t, 1, mi.Sum().DataPoints().Len())
+						assert.Equal(t, "Emails that were delivered, as far as the receiving server said so. Some of them may bounce later.", mi.Description())
+						assert.Equal(t, "{delivery}", mi.Unit())
+						assert.True(t, mi.Sum().IsMonotonic())
+						assert.Equal(t, pmetric.AggregationTemporalityCumulative, mi.Sum().AggregationTemporality())
+						dp := mi.Sum().DataPoints().At(0)
+						assert.Equal(t, start, dp.StartTimestamp())
+						assert.Equal(t, ts, dp.Timestamp())
+						assert.Equal(t, pmetric.NumberDataPointValueTypeInt, dp.ValueType())
+						switch aggMap["email.deliveries"] {
+						case "sum":
+							assert.Equal(t, int64(4), dp.IntValue())
+						case "avg":
+							assert.Equal(t, int64(2), dp.IntValue())
+						case "min":
+							assert.Equal(t, int64(1), dp.IntValue())
+						case "max":
+							assert.Equal(t, int64(3), dp.IntValue())
+						}
+						_, ok := dp.Attributes().Get("email.recipient.domain")
+						assert.False(t, ok)
+						_, ok = dp.Attributes().Get("copernica.account.id")
+						assert.False(t, ok)
+					}
+				case "email.deliveries.by_tag":
+					if tt.name != "reaggregate_set" {
+						assert.False(t, validatedMetrics["email.deliveries.by_tag"], "Found a duplicate in the metrics slice: email.deliveries.by_tag")
+						validatedMetrics["email.deliveries.by_tag"] = true
+						assert.Equal(t, pmetric.MetricTypeSum, mi.Type())
+						assert.Equal(t, 1, mi.Sum().DataPoints().Len())
+						assert.Equal(t, "Emails that were delivered, once for each distinct tag of the message.", mi.Description())
+						assert.Equal(t, "{delivery}", mi.Unit())
+						assert.True(t, mi.Sum().IsMonotonic())
+						assert.Equal(t, pmetric.AggregationTemporalityCumulative, mi.Sum().AggregationTemporality())
+						dp := mi.Sum().DataPoints().At(0)
+						assert.Equal(t, start, dp.StartTimestamp())
+						assert.Equal(t, ts, dp.Timestamp())
+						assert.Equal(t, pmetric.NumberDataPointValueTypeInt, dp.ValueType())
+						assert.Equal(t, int64(1), dp.IntValue())
+						emailTagAttrVal, ok := dp.Attributes().Get("email.tag")
+						assert.True(t, ok)
+						assert.Equal(t, "email.tag-val", emailTagAttrVal.Str())
+					} else {
+						assert.False(t, validatedMetrics["email.deliveries.by_tag"], "Found a duplicate in the metrics slice: email.deliveries.by_tag")
+						validatedMetrics["email.deliveries.by_tag"] = true
+						assert.Equal(t, pmetric.MetricTypeSum, mi.Type())
+						assert.Equal(t, 1, mi.Sum().DataPoints().Len())
+						assert.Equal(t, "Emails that were delivered, once for each distinct tag of the message.", mi.Description())
+						assert.Equal(t, "{delivery}", mi.Unit())
+						assert.True(t, mi.Sum().IsMonotonic())
+						assert.Equal(t, pmetric.AggregationTemporalityCumulative, mi.Sum().AggregationTemporality())
+						dp := mi.Sum().DataPoints().At(0)
+						assert.Equal(t, start, dp.StartTimestamp())
+						assert.Equal(t, ts, dp.Timestamp())
+						assert.Equal(t, pmetric.NumberDataPointValueTypeInt, dp.ValueType())
+						switch aggMap["email.deliveries.by_tag"] {
+						case "sum":
+							assert.Equal(t, int64(4), dp.IntValue())
+						case "avg":
+							assert.Equal(t, int64(2), dp.IntValue())
+						case "min":
+							assert.Equal(t, int64(1), dp.IntValue())
+						case "max":
+							assert.Equal(t, int64(3), dp.IntValue())
+						}
+						_, ok := dp.Attributes().Get("email.tag")
+						assert.True(t, ok)
+						_, ok = dp.Attributes().Get("email.recipient.domain")
+						assert.False(t, ok)
+						_, ok = dp.Attributes().Get("copernica.account.id")
+						assert.False(t, ok)
+					}
 				case "email.delivery.failures":
 					if tt.name != "reaggregate_set" {
 						assert.False(t, validatedMetrics["email.delivery.failures"], "Found a duplicate in the metrics slice: email.delivery.failures")
