@@ -22,8 +22,9 @@ import (
 )
 
 const (
-	dayReports = 5000
-	dayPlayed  = time.Minute
+	dayReports    = 5000
+	dayDeliveries = 15000
+	dayPlayed     = time.Minute
 	// dayScrape is the scrape interval of the Prometheus that scrapes.
 	dayScrape = time.Second
 	// arrived is how long what was sent may take to be in every server.
@@ -31,6 +32,9 @@ const (
 
 	failuresTotal = "email_delivery_failures_total"
 	failuresByTag = "email_delivery_failures_by_tag_total"
+
+	deliveriesTotal = "email_deliveries_total"
+	deliveriesByTag = "email_deliveries_by_tag_total"
 )
 
 // playedDay is a day of failures that was played against the distribution, and the servers that it ended up in.
@@ -41,7 +45,8 @@ type playedDay struct {
 	scraping, sentTo *prometheusServer
 
 	from, to time.Time
-	reports  []sentReport
+	// reports are of failures, deliveries of messages that were delivered.
+	reports, deliveries []sentReport
 	// calls is how many other calls had each outcome.
 	calls map[string]int
 	took  map[string]time.Duration
@@ -212,6 +217,7 @@ func TestDay(t *testing.T) {
 	d.sendNewKind(t)
 
 	t.Run("totals", d.testTotals)
+	t.Run("deliveries", d.testDeliveries)
 	t.Run("records", d.testRecords)
 	t.Run("counts of records", d.testRecordCounts)
 	t.Run("increase", d.testIncrease)
@@ -344,7 +350,7 @@ func (d *playedDay) play(t *testing.T) {
 	sender, record := goBuild(t, "./examples/sender"), filepath.Join(t.TempDir(), "sent.jsonl")
 	var summary output
 	command := exec.CommandContext(t.Context(), sender, "-url", d.collector.failuresURL, "-reports", strconv.Itoa(dayReports),
-		"-day", dayPlayed.String(), "-repeats", "0.05", "-record", record)
+		"-deliveries", strconv.Itoa(dayDeliveries), "-day", dayPlayed.String(), "-repeats", "0.05", "-record", record)
 	command.Stdout, command.Stderr = &summary, &summary
 	d.from = time.Now()
 	if err := command.Start(); err != nil {
@@ -376,12 +382,22 @@ func (d *playedDay) play(t *testing.T) {
 	d.took["day"] = time.Since(d.from).Round(time.Millisecond)
 	t.Logf("sender: %s", strings.TrimSpace(summary.String()))
 
-	d.reports = append(readSent(t, record), odd...)
+	for _, report := range readSent(t, record) {
+		if report.Type == "delivery" {
+			d.deliveries = append(d.deliveries, report)
+		} else {
+			d.reports = append(d.reports, report)
+		}
+	}
+	if len(d.deliveries) != dayDeliveries {
+		t.Fatalf("the sender recorded %d deliveries, want %d", len(d.deliveries), dayDeliveries)
+	}
+	d.reports = append(d.reports, odd...)
 	if len(d.reports) != dayReports+len(odd) {
 		t.Fatalf("the sender recorded %d reports, want %d", len(d.reports)-len(odd), dayReports)
 	}
 	again := 0
-	for _, report := range d.reports {
+	for _, report := range slices.Concat(d.reports, d.deliveries) {
 		if report.Status != http.StatusOK {
 			t.Errorf("%s was answered with %d", report.ID, report.Status)
 		}
@@ -410,10 +426,12 @@ func readSent(t *testing.T, path string) []sentReport {
 			}
 			t.Fatal(err)
 		}
-		if ids[report.ID] {
-			t.Fatalf("the sender recorded %s twice", report.ID)
+		// A message that bounces was delivered before.
+		if id := report.Type + " " + report.ID; ids[id] {
+			t.Fatalf("the sender recorded %s twice", id)
+		} else {
+			ids[id] = true
 		}
-		ids[report.ID] = true
 		reports = append(reports, report)
 	}
 }
@@ -497,23 +515,28 @@ func (w way) metric(name string, matchers ...string) string {
 // waitUntilArrived returns when every server has as much as was sent. Whether it has exactly that, the tests check.
 func (d *playedDay) waitUntilArrived(t *testing.T) {
 	t.Helper()
-	want := float64(len(d.reports))
-	enough := func(result []instant, err error) error {
+	enough := func(want int, result []instant, err error) error {
 		if err != nil {
 			return err
 		}
-		if len(result) == 0 || result[0].value < want {
+		if len(result) == 0 || result[0].value < float64(want) {
 			return fmt.Errorf("there are %v, want %v", result, want)
 		}
 		return nil
 	}
 	for _, w := range d.ways() {
 		w.server.eventually(t, arrived, "all is counted by way of "+w.name, func() error {
-			return enough(w.server.instants("/api/v1/query", "sum("+w.metric(failuresTotal)+")", time.Now()))
+			result, err := w.server.instants("/api/v1/query", "sum("+w.metric(failuresTotal)+")", time.Now())
+			return enough(len(d.reports), result, err)
+		})
+		w.server.eventually(t, arrived, "all deliveries are counted by way of "+w.name, func() error {
+			result, err := w.server.instants("/api/v1/query", "sum("+w.metric(deliveriesTotal)+")", time.Now())
+			return enough(len(d.deliveries), result, err)
 		})
 	}
 	d.loki.eventually(t, arrived, "it has all records", func() error {
-		return enough(d.loki.instants("/loki/api/v1/query", `sum(count_over_time({service_name="smtp_failure"} [1h]))`, time.Now()))
+		result, err := d.loki.instants("/loki/api/v1/query", `sum(count_over_time({service_name="smtp_failure"} [1h]))`, time.Now())
+		return enough(len(d.reports), result, err)
 	})
 }
 
@@ -567,9 +590,11 @@ func groupings(t *testing.T) []grouping {
 }
 
 // count adds the reports up.
-func (d *playedDay) count(g grouping) map[string]float64 {
+func (d *playedDay) count(g grouping) map[string]float64 { return countOf(d.reports, g) }
+
+func countOf(reports []sentReport, g grouping) map[string]float64 {
 	counts := map[string]float64{}
-	for _, report := range d.reports {
+	for _, report := range reports {
 		for _, value := range g.of(report) {
 			counts[value]++
 		}
