@@ -89,10 +89,6 @@ bench: build ## Run the benchmarks, and compare whole processes: a bare server, 
 	go test -run '^$$' -bench . -benchmem ./...
 	cd test/bench && go run .
 
-.PHONY: instructions
-instructions: ## Count the instructions of each stage with valgrind, where there is one, and hold them to ceilings
-	@scripts/instructions.sh
-
 .PHONY: mutate
 mutate: ## Break the code in every way that the tool knows, and see which breaks the tests notice
 	cd test/mutation && go run . -C ../.. \
@@ -156,7 +152,7 @@ vuln: build/generated .tools/govulncheck ## Look for known vulnerabilities; VULN
 	@VULNDB='$(VULNDB)' scripts/vuln.sh
 
 .PHONY: check
-check: lint generate-check licenses-check test instructions build rules e2e faults ## Run all the checks that give the same result tomorrow
+check: lint generate-check licenses-check test build rules e2e faults ## Run all the checks that give the same result tomorrow
 	$(MAKE) snapshot PLATFORMS=linux/amd64
 	$(MAKE) packages
 
