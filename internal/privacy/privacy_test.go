@@ -315,3 +315,45 @@ func TestHashes(t *testing.T) {
 		}
 	}
 }
+
+func TestTellsLessThan(t *testing.T) {
+	full, domain, hmac, drop := Policy{}, Policy{Mode: ModeDomain}, Policy{Mode: ModeHMAC}, Policy{Mode: ModeDrop}
+	with := func(variables ...string) Policy { return Policy{Mode: ModeDrop, Variables: variables} }
+	for _, tc := range []struct {
+		before, after Policy
+		want          bool
+	}{
+		{full, full, false},
+		{full, domain, true},
+		{full, hmac, true},
+		{full, drop, true},
+		{domain, full, false},
+		{domain, domain, false},
+		{domain, hmac, false},
+		{domain, drop, true},
+		{hmac, full, false},
+		{hmac, domain, false},
+		{hmac, hmac, false},
+		{hmac, drop, true},
+		{drop, full, false},
+		{drop, domain, false},
+		{drop, hmac, false},
+		{drop, drop, false},
+		{with("a"), with("a", "b"), false},
+		{with("a", "b"), with("b"), true},
+		{with("a"), drop, true},
+		{with("a"), full, false},
+		{with("a.b"), with("a"), false},
+		{with("a"), with("a.b"), true},
+		{Policy{Mode: ModeDrop, Redact: true, Key: testKey}, drop, false}, // neither is in a series
+	} {
+		if got := tc.after.TellsLessThan(tc.before.Told()); got != tc.want {
+			t.Errorf("%s after %s: %t", tc.after.Told(), tc.before.Told(), got)
+		}
+	}
+	for _, unknown := range []string{"", "?", `{"mode":"other"}`} {
+		if !drop.TellsLessThan([]byte(unknown)) || full.TellsLessThan([]byte(unknown)) {
+			t.Errorf("after %q", unknown)
+		}
+	}
+}
