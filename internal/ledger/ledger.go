@@ -426,6 +426,19 @@ func (l *Ledger) SetValue(ctx context.Context, name string, content []byte) erro
 	return l.change(ctx, &record{values: []value{{name, content}}})
 }
 
+// ForgetSeries forgets all series, with what they still owe, and keeps a few bytes under a name: both or neither. No point
+// of them is sent any more, not even a last one, because their attributes are not to be told again.
+func (l *Ledger) ForgetSeries(ctx context.Context, name string, content []byte) error {
+	l.mu.Lock()
+	r := &record{values: []value{{name, content}}}
+	for name, m := range l.metrics {
+		for _, one := range m.order {
+			r.series = append(r.series, seriesOp{op: opEnd, metric: name, attributes: one.attributes})
+		}
+	}
+	return l.change(ctx, r)
+}
+
 // Stats are figures of what is held.
 type Stats struct {
 	// Kinds are by the name of the kind. One of which nothing was ever committed is not there.

@@ -27,8 +27,8 @@ type metric struct {
 
 type series struct {
 	attributes string
-	// ended says that its owner wants it to go away, gone that it has.
-	ended, gone bool
+	// gone says that it is forgotten.
+	gone bool
 	seriesState
 }
 
@@ -233,13 +233,13 @@ func (l *Ledger) collect(now time.Time) *Collection {
 		points := MetricPoints{Name: name, Points: make([]Point, 0, len(m.order))}
 		for _, one := range m.order {
 			stale := l.options.MaxStale > 0 && !one.owed() && steady-one.counted >= int64(l.options.MaxStale)
-			r := reading{metric: i, series: one, value: one.value, end: one.ended || stale}
+			r := reading{metric: i, series: one, value: one.value, end: stale}
 			p := Point{Attributes: one.attributes, Start: time.Unix(0, one.start), Time: time.Unix(0, at), Value: one.value}
 			send := true
 			switch {
 			case l.options.Delta:
 				p.Start, p.Value = time.Unix(0, max(one.start, l.acknowledged)), one.value-one.acknowledged
-				send = p.Value > 0 && !one.ended
+				send = p.Value > 0
 			case r.end:
 				// What ends before its zero was taken is not known to anybody.
 				p.Value, p.Ended, send = 0, true, one.zeroAcknowledged
@@ -279,16 +279,4 @@ func (l *Ledger) acknowledge(c *Collection) *record {
 		}
 	}
 	return r
-}
-
-// End has the series go away that match: each gets a last point without a value, and is forgotten when that is
-// acknowledged, with all it still owes.
-func (l *Ledger) End(match func(metric, attributes string) bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for name, m := range l.metrics {
-		for _, one := range m.order {
-			one.ended = one.ended || match(name, one.attributes)
-		}
-	}
 }

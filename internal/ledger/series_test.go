@@ -100,18 +100,25 @@ func TestPastTheLimit(t *testing.T) {
 	assert.Equal(t, []MetricStats{{"failures", 3, 5}}, l.Stats().Metrics)
 }
 
-func TestEnd(t *testing.T) {
-	s := newSetup()
-	l := s.inMemory()
-	count(t, l, 1, "told", "kept")
+func TestForgetSeries(t *testing.T) {
+	s, d := newSetup(), newDisk()
+	l := s.open(t, d.client())
+	count(t, l, 1, "a", overflow)
 	flush(t, l)
-	count(t, l, 2, "new", "kept")
-	l.End(func(metric, attributes string) bool { return metric == "failures" && attributes != "kept" })
-	points := flush(t, l)
-	require.Len(t, points, 2, "what nobody knows of ends without a word")
-	assert.True(t, points[0].Ended)
-	assert.Equal(t, "told", points[0].Attributes)
-	assert.Equal(t, map[string]int64{"kept": 2}, totals(l, "failures"))
+	count(t, l, 2, "b")
+	require.NoError(t, l.ForgetSeries(t.Context(), "name", []byte("new")))
+	assert.Empty(t, flush(t, l), "nobody is told of them again")
+	assert.False(t, l.Pending())
+	count(t, l, 3, "a")
+	require.NoError(t, l.Close(t.Context()))
+
+	l = s.open(t, d.client())
+	assert.Equal(t, map[string]int64{"a": 1}, totals(l, "failures"))
+	assert.Equal(t, []byte("new"), l.Value("name"))
+	_, known, err := l.Begin(t.Context(), kind, id(1))
+	require.NoError(t, err)
+	assert.Equal(t, Accepted, known, "reports are remembered")
+	require.NoError(t, l.Close(t.Context()))
 }
 
 // The time of no point is before that of one before it. A clock that was far ahead leaves nothing of that.

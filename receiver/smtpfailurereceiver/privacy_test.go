@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -315,6 +316,60 @@ func TestIdentitiesOverAChange(t *testing.T) {
 			}
 			require.Equal(t, 1, send(tc.before))
 			assert.Equal(t, tc.known, send(tc.after) == 0)
+		})
+	}
+}
+
+// TestAStricterModeEndsSeries counts a report before and after a restart. What a stricter mode does not allow to be told is not sent again, not even
+// as a series that ends, and what it allows goes on.
+func TestAStricterModeEndsSeries(t *testing.T) {
+	for _, tc := range []struct {
+		before, after string
+		ends          bool
+	}{
+		{"full", "full", false},
+		{"full", "domain", true},
+		{"full", "hmac", true},
+		{"full", "drop", true},
+		{"domain", "hmac", false},
+		{"hmac", "drop", true},
+		{"drop", "domain", false},
+		{"drop", "full", false},
+	} {
+		t.Run(tc.before+" to "+tc.after, func(t *testing.T) {
+			directory := t.TempDir()
+			session := func(mode, id string) (total int64, sent string) {
+				config := privateConfig(t, mode)
+				config.Storage, config.Aggregation.Interval = &storageID, time.Hour
+				config.Metrics.EmailDeliveryFailuresByTag.Enabled = false
+				run := startRunOn(t, newStorageHost(t, directory), config, asItIs)
+				require.NoError(t, run.receiver.flush(t.Context()))
+				require.Equal(t, http.StatusOK, run.post(t, "id="+id+"&recipient=jane@acme.example&code=550&state=for+jane@acme.example").status)
+				require.NoError(t, run.receiver.Shutdown(t.Context()))
+				for _, metrics := range run.metrics.AllMetrics() {
+					text, err := new(pmetric.JSONMarshaler).MarshalMetrics(metrics)
+					require.NoError(t, err)
+					sent += string(text)
+				}
+				for _, metric := range run.metrics.AllMetrics()[len(run.metrics.AllMetrics())-1].ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().All() {
+					for _, point := range metric.Sum().DataPoints().All() {
+						total += point.IntValue()
+					}
+				}
+				return total, sent
+			}
+			total, _ := session(tc.before, "1")
+			require.EqualValues(t, 1, total)
+			total, sent := session(tc.after, "2")
+			want := int64(2)
+			if tc.ends {
+				want = 1
+			}
+			assert.Equal(t, want, total)
+			if tc.after != "full" {
+				assert.NotContains(t, sent, "jane")
+			}
+			assert.Equal(t, tc.after != "drop", strings.Contains(sent, "acme.example"))
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package smtpfailurereceiver
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -48,6 +49,7 @@ const (
 	keptInstanceID = "service.instance.id"
 	keptKnownKeys  = "signature.known_keys"
 	keptSecret     = "recipient.secret"
+	keptTold       = "recipient.told"
 
 	// secretLength is that of the key of HMAC-SHA-256.
 	secretLength = 32
@@ -380,7 +382,19 @@ func (r *smtpFailureReceiver) recall(ctx context.Context) error {
 	if secret, err = r.kept(ctx, keptSecret, secret); err == nil && len(r.privacy.Key) == 0 {
 		r.privacy.Key = secret
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	before, now := r.ledger.Value(keptTold), r.privacy.Told()
+	switch {
+	case bytes.Equal(before, now):
+		return nil
+	case !r.privacy.TellsLessThan(before):
+		return r.ledger.SetValue(ctx, keptTold, now)
+	case before != nil:
+		r.logger.Info("All counters begin at zero, because what they tell is more than recipient::mode and recipient::variables allow now")
+	}
+	return r.ledger.ForgetSeries(ctx, keptTold, now)
 }
 
 // kept returns what the ledger has under a name, and keeps the first value if that is nothing.
