@@ -85,7 +85,7 @@ func (p *Policy) Apply(e *webhook.Event) {
 	}
 	for _, v := range e.Variables {
 		// A name that holds the recipient cannot be told, and another would say nothing.
-		if !p.tells(v.Name) || r.redact(v.Name, false) != v.Name {
+		if !p.Tells(v.Name) || r.redact(v.Name, false) != v.Name {
 			continue
 		}
 		v.Value = r.redact(v.Value, false)
@@ -114,6 +114,8 @@ func (p *Policy) redactorOf(e *webhook.Event) *redactor {
 	for _, v := range e.Variables {
 		// Where the recipient is an array.
 		if base(v.Name) == "recipient" {
+			// What was left out or cut off of it may name people too.
+			r.incomplete = e.Dropped > 0
 			for _, one := range append(v.List, v.Value) {
 				r.know(one)
 			}
@@ -122,8 +124,9 @@ func (p *Policy) redactorOf(e *webhook.Event) *redactor {
 	return r
 }
 
-func (p *Policy) tells(variable string) bool {
-	return slices.Contains(p.Variables, variable) || slices.Contains(p.Variables, base(variable))
+// Tells reports whether a variable without a field of its own may be told.
+func (p *Policy) Tells(variable string) bool {
+	return p.Mode == ModeFull || slices.Contains(p.Variables, variable) || slices.Contains(p.Variables, base(variable))
 }
 
 // base returns the name of the array that a variable is in: parameters of parameters.k.

@@ -279,15 +279,20 @@ func TestRecipientsInAnArray(t *testing.T) {
 	}
 }
 
-// Where there are more people than are looked for, nothing is told in which they may be.
+// Where there are more people than are looked for, or than are known, nothing is told in which they may be.
 func TestTooManyRecipients(t *testing.T) {
 	for _, tc := range []struct {
 		people int
+		length int
 		want   []string
-	}{{maxNames, []string{"x", "[recipient]"}}, {maxNames + 1, []string{"[recipient]", "[recipient]"}}} {
+	}{
+		{maxNames, 10, []string{"x", "[recipient]"}},
+		{maxNames + 1, 10, []string{"[recipient]", "[recipient]"}},
+		{maxNames, 200, []string{"[recipient]", "[recipient]"}}, // more than is kept of a variable
+	} {
 		variables := []string{"id", "x", "tags[]", "x", "tags[]", fmt.Sprintf("person%d", tc.people), "state", "rcptto"}
 		for i := range tc.people {
-			variables = append(variables, "recipient[]", fmt.Sprintf("person%d@acme.example", i+1))
+			variables = append(variables, "recipient[]", fmt.Sprintf("person%d@acme.%s", i+1, strings.Repeat("x", tc.length)))
 		}
 		e := eventOf(t, variables...)
 		(&Policy{Mode: ModeDrop, Key: testKey, Redact: true}).Apply(e)

@@ -46,6 +46,8 @@ type redactor struct {
 	// names are the recipient's addresses and names, as they were sent.
 	names []string
 	forms []form
+	// incomplete reports whether there are people of whom no form is known.
+	incomplete bool
 }
 
 // know adds a recipient as it was sent: an address, or several, with or without names.
@@ -61,7 +63,11 @@ func (r *redactor) know(sent string) {
 
 // name adds the forms of an address, or of a name.
 func (r *redactor) name(name string) {
-	if name = strings.TrimSpace(name); name == "" || slices.Contains(r.names, name) || len(r.names) > maxNames {
+	if name = strings.TrimSpace(name); name == "" || slices.Contains(r.names, name) {
+		return
+	}
+	if len(r.names) == maxNames {
+		r.incomplete = true
 		return
 	}
 	r.names = append(r.names, name)
@@ -153,7 +159,7 @@ type finding struct {
 // redact returns the text with markers in place of the recipient's forms, and of whatever looks like
 // an address where that is wanted.
 func (r *redactor) redact(text string, allAddresses bool) string {
-	if text != "" && len(r.names) > maxNames {
+	if text != "" && r.incomplete {
 		return markers[kindRecipient]
 	}
 	if hash.MatchString(text) {

@@ -30,5 +30,5 @@ func (p *Policy) TellsLessThan(other []byte) bool {
 		mode, _ = ParseMode(before.Mode)
 	}
 	return mode == ModeFull || p.Mode == ModeDrop && mode != ModeDrop ||
-		slices.ContainsFunc(before.Variables, func(name string) bool { return !p.tells(name) })
+		slices.ContainsFunc(before.Variables, func(name string) bool { return !p.Tells(name) })
 }

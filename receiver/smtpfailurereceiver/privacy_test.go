@@ -82,6 +82,7 @@ func privateConfig(t *testing.T, mode string) *Config {
 	t.Helper()
 	return configOf(t, fmt.Sprintf(`
 recipient: {mode: %s, key: %s, variables: [mailing]}
+count_by: [mailing, campaign]
 metrics:
   email.delivery.failures: {attributes: [smtp.state, error.type, email.recipient.domain, copernica.account.id]}
   email.delivery.failures.by_tag: {attributes: [email.tag, smtp.state, email.recipient.domain]}
@@ -131,6 +132,7 @@ func (s *secretText) report(hideDomain bool) map[string]any {
 		"tags":        []string{"news", address, "to:" + local, url.QueryEscape(address)},
 		"description": s.text(),
 		"mailing":     "m1",
+		"campaign":    s.text(),
 		"parameters":  map[string]any{s.secret(): s.text(), "k": []string{s.text()}},
 		s.secret():    s.text(),
 		"Description": s.text(),
@@ -183,7 +185,7 @@ func TestNothingThatIsFreeTextLeaves(t *testing.T) {
 	const reports = 60
 	for _, mode := range []string{"full", "domain", "hmac", "drop"} {
 		t.Run(mode, func(t *testing.T) {
-			s := &secretText{rng: rand.New(rand.NewPCG(16, uint64(len(mode))))} //nolint:gosec // It has to be the same again.
+			s := &secretText{rng: rand.New(rand.NewPCG(16, uint64(len(mode))))}
 			w := startWatched(t, privateConfig(t, mode))
 			for i := range reports {
 				report := s.report(mode == "drop")
@@ -213,6 +215,8 @@ func TestNothingThatIsFreeTextLeaves(t *testing.T) {
 				assert.Contains(t, out, told, "what may be told is")
 			}
 			assert.Greater(t, w.logs.LogRecordCount(), reports/2)
+			warned := w.logged.FilterField(zap.String("variable", "campaign")).FilterLevelExact(zap.WarnLevel).Len()
+			assert.Equal(t, mode != "full", warned == 1, "it is warned that nothing is counted by a variable that is not told")
 		})
 	}
 }

@@ -134,8 +134,8 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 		connections: newConnections(config.HTTP.MaxRequestBodySize),
 		forget:      func() {},
 		resource:    newResource(config.ResourceAttributes),
-		decoder:     webhook.Decoder{Location: location, Causes: causes, Keep: config.CountBy},
-		privacy:     newPolicy(config),
+		decoder:     webhook.Decoder{Location: location, Causes: causes, Keep: slices.Concat(config.CountBy, config.Recipient.Variables)},
+		privacy:     newPolicy(&config.Recipient),
 		telemetry:   telemetry,
 		tracer:      metadata.Tracer(settings.TelemetrySettings),
 		spanName:    "receiver/" + settings.ID.String() + "/Request",
@@ -160,15 +160,13 @@ func limited(logger *zap.Logger) *zap.Logger {
 }
 
 // newPolicy expects a valid configuration.
-func newPolicy(config *Config) privacy.Policy {
-	recipient := &config.Recipient
-	mode, _ := privacy.ParseMode(recipient.Mode)
+func newPolicy(config *RecipientConfig) privacy.Policy {
+	mode, _ := privacy.ParseMode(config.Mode)
 	return privacy.Policy{
-		Mode:   mode,
-		Key:    []byte(recipient.Key),
-		Redact: recipient.Description == descriptionRedact,
-		// What is counted by is told on purpose.
-		Variables: slices.Concat(recipient.Variables, config.CountBy),
+		Mode:      mode,
+		Key:       []byte(config.Key),
+		Redact:    config.Description == descriptionRedact,
+		Variables: config.Variables,
 	}
 }
 
@@ -238,6 +236,11 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	}
 
 	r.warnOfReplays()
+	for _, name := range r.config.CountBy {
+		if !r.privacy.Tells(name) {
+			r.logger.Warn("Nothing is counted by a variable of count_by, because recipient::variables does not name it", zap.String("variable", name))
+		}
+	}
 	for _, name := range collidingAttributes(r.config) {
 		r.logger.Warn("A resource attribute has the name of a label: with resource_to_telemetry_conversion, an exporter drops the counters",
 			zap.String("resource_attribute", name))
