@@ -15,11 +15,12 @@ type board struct {
 	variables []string // that links hand on
 	lastID    uint32
 
-	failures, byTag source
-	log             source
-	all, tagged     string    // selectors of what the variables choose
-	chosen          string    // the query for the records that they choose
-	causes          breakdown // of all
+	failures, byTag             source
+	deliveries, deliveriesByTag source
+	log                         source
+	all, tagged                 string    // selectors of what the variables choose
+	chosen                      string    // the query for the records that they choose
+	causes                      breakdown // of all
 }
 
 // What panels say that have nothing to show.
@@ -40,11 +41,13 @@ func build(n *names) (dashboard.Dashboard, error) {
 		Description("Emails of Copernica and SMTPeter that could not be delivered: what is failing, for whom, since when, " +
 			"why, and which messages. Needs Grafana 11 or newer, Prometheus and Loki 3.")}
 	b.failures, b.byTag = n.counter("email.delivery.failures"), n.counter("email.delivery.failures.by_tag")
+	b.deliveries, b.deliveriesByTag = n.counter("email.deliveries"), n.counter("email.deliveries.by_tag")
 	b.log = n.records("email.delivery.failed")
 	b.all, b.tagged = n.selected(b.failures), n.selected(b.byTag, n.label(b.byTag, "email.tag")+`=~"$tag"`)
 	b.chosen = n.chosenRecords(b.log)
 	b.causes = n.by(b.failures, b.all, "error.type")
 	b.variablesAtTop()
+	b.rate()
 	b.overview()
 	b.why()
 	b.forWhom()
@@ -119,7 +122,7 @@ func (b *board) overview() {
 	}
 	b.number(number("Failures in the range", wholeNumber, total, "none counted",
 		"All reports that the receiver counted in the chosen time, whatever their tags. Compare it with what you "+
-			"sent, which is not known here. Prometheus estimates it from its scrapes, so it can be "+
+			"sent in the row above, where deliveries are taken. Prometheus estimates it from its scrapes, so it can be "+
 			"off by a little; Matching records counts one by one. Click to see the records.",
 		b.records()), 0, "text")
 	b.number(number("Change", units.PercentUnit, total+" / ("+increaseBefore(b.all)+" > 0) - 1", "no earlier failures",

@@ -19,7 +19,7 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/units"
 )
 
-// wholeNumber writes all the digits of a number, where units.Short would make 5 K of 5,064.
+// wholeNumber writes all the digits of a number, where wholeNumber would make 5 K of 5,064.
 const wholeNumber = units.LocaleFormat
 
 // rawRecords is the id of the panel that links lead to. Others count up from there.

@@ -102,6 +102,20 @@ func TestAlerts(t *testing.T) {
 				service.reportSaying(t, 20, "421", "4.7.28", "Too many messages from your address, slow down")
 			}, "SMTPFailureRateLimited", matching{"error_type": "rate_limited"}, service)
 		})
+		t.Run("rates", func(t *testing.T) {
+			t.Parallel()
+			service := a.services["rates"]
+			began := time.Now()
+			a.firesDuring(t, func() {
+				service.deliver(t, 20, "autumn")
+				service.reportSaying(t, 10, "550", "5.7.1", "Client host [192.0.2.1] blocked using zen.example", "autumn")
+			}, "SMTPFailureRateHigh", nil, service)
+			a.firesSince(t, began, "SMTPFailureRateHighByTag", matching{"email_tag": "autumn"}, service)
+			a.firesSince(t, began, "SMTPFailureRateHighByProvider", matching{"email_recipient_domain": "example.com"}, service)
+			a.firesSince(t, began, "SMTPFailureRateOfCause", matching{"error_type": "reputation_block"}, service)
+			// Nothing is sent any more.
+			a.firesSince(t, service.called, "SMTPFailureDeliveriesSilent", nil, service)
+		})
 		t.Run("silence", func(t *testing.T) {
 			t.Parallel()
 			service := a.services["silent"]
@@ -219,6 +233,12 @@ var alertSettings = map[string][]string{
 		"exporters::otlp_http/sink::sending_queue={enabled: true, queue_size: 10, num_consumers: 1}",
 		"exporters::otlp_http/sink::timeout=10m",
 	},
+	"rates": {
+		"receivers::smtp_failure::metrics::email.delivery.failures::attributes=" +
+			"[error.type, email.failure.mode, email.failure.class, email.recipient.domain]",
+		"receivers::smtp_failure::metrics::email.deliveries={enabled: true, attributes: [email.recipient.domain]}",
+		"receivers::smtp_failure::metrics::email.deliveries.by_tag::enabled=true",
+	},
 	"full": {"receivers::smtp_failure::storage=file_storage", "extensions::file_storage::max_size=131072"},
 }
 
@@ -316,7 +336,10 @@ func recordHistory(t *testing.T, data string, until time.Time) {
 		return fmt.Sprintf(`job_kind:email_delivery_failures:increase10m{job=%q,error_type=%q,`+
 			`smtp_response_status_code=%q,smtp_response_enhanced_status_code=%q}`, job, cause, code, status)
 	}
-	history := map[string]int{`job:otelcol_smtp_failure_requests_taken:increase1h{job="silent"}`: 100}
+	history := map[string]int{
+		`job:otelcol_smtp_failure_requests_taken:increase1h{job="silent"}`: 100,
+		`job:email_deliveries:increase1h{job="rates"}`:                     100,
+	}
 	for _, job := range []string{"mail", "deferrals"} {
 		maps.Copy(history, map[string]int{
 			`job_class:email_delivery_failures:increase15m{job="` + job + `",email_failure_class="permanent"}`: 12,
@@ -390,12 +413,22 @@ func (s *alertService) report(t *testing.T, count int, code, extended string, ta
 }
 
 // reportSaying sends new reports with what a server said.
-func (s *alertService) reportSaying(t *testing.T, count int, code, extended, words string) {
+func (s *alertService) reportSaying(t *testing.T, count int, code, extended, words string, tags ...string) {
 	t.Helper()
 	s.call(t, count, http.StatusOK, func(n int) url.Values {
-		form := failureForm(n, code, extended)
+		form := failureForm(n, code, extended, tags...)
 		form.Set("description", code+" "+extended+" "+words)
 		return form
+	})
+}
+
+// deliver reports deliveries.
+func (s *alertService) deliver(t *testing.T, count int, tags ...string) {
+	t.Helper()
+	s.call(t, count, http.StatusOK, func(n int) url.Values {
+		return url.Values{
+			"id": {"alert-" + strconv.Itoa(n)}, "type": {"delivery"}, "time": {"1795256098"}, "recipient": {"one@example.com"}, "tags[]": tags,
+		}
 	})
 }
 
@@ -576,6 +609,8 @@ func (a *alerting) firedOnlyWhenCaused(t *testing.T) {
 var sideEffects = []matching{
 	// Until the first scrape there is no collector.
 	{"alertname": "SMTPFailureCollectorDown"},
+	// What lets the rate rise.
+	{"alertname": "SMTPFailureReputationBlock", "job": "rates"},
 	// The reports that cannot be stored.
 	{"alertname": "SMTPFailureCallsRefused", "job": "full"},
 }

@@ -24,6 +24,8 @@ var emptyPanels = map[string]string{
 	"Counted past the limit": "the day has far fewer kinds than aggregation.cardinality_limit",
 	"Refusals by reason":     "no signature is configured, so none is refused",
 	"Key lookups by outcome": "no signature is configured, so no key is looked up",
+
+	"Failure rate by mailbox provider": "email.recipient.domain is an attribute only where it is asked for",
 }
 
 // perhapsEmptyPanels may have something to show of the day or not.

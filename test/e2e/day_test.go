@@ -807,11 +807,11 @@ func single(t *testing.T, result []instant) float64 {
 
 // testOtherCalls compares the receiver's own counters with all the calls that were made.
 func (d *playedDay) testOtherCalls(t *testing.T) {
-	want := map[string]float64{"accepted": float64(len(d.reports))}
+	want := map[string]float64{"accepted": float64(len(d.reports) + len(d.deliveries))}
 	for outcome, n := range d.calls {
 		want[outcome] = float64(n)
 	}
-	for _, report := range d.reports {
+	for _, report := range slices.Concat(d.reports, d.deliveries) {
 		want["duplicate"] += float64(report.Sends - 1)
 	}
 	// The names end in _total in some set-ups.

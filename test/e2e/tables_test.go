@@ -157,7 +157,8 @@ func (d *playedDay) testTables(t *testing.T) {
 			1,
 			one("smtp_response_enhanced_status_code"),
 		},
-		"Top tags": {[]string{"Tag", "Failures", "Before", "Change"}, 1, tags},
+		"Failure rate by tag": {[]string{"Tag", "Rate", "Messages", "Failures"}, 1, tags},
+		"Top tags":            {[]string{"Tag", "Failures", "Before", "Change"}, 1, tags},
 		"Causes of the tags": {[]string{"Tag", "Cause", "Failures"}, 2, func(r sentReport) []string {
 			var pairs []string
 			for _, tag := range tags(r) {
@@ -169,11 +170,22 @@ func (d *playedDay) testTables(t *testing.T) {
 			return []string{r.metadata(t)["email_recipient_domain"]}
 		}},
 	}
+	// Of each tag, the messages attempted.
+	messages := countOf(d.deliveries, byTag)
+	for _, r := range d.reports {
+		if r.State != "bounce" {
+			for _, tag := range tags(r) {
+				messages[tag]++
+			}
+		}
+	}
 	log := tabwriter.NewWriter(t.Output(), 0, 0, 2, ' ', 0)
 	fmt.Fprintln(log, "TABLE\tROWS\tCOLUMNS\tFIRST ROW")
 	for _, shown := range d.tables(t, board, whole) {
+		if _, empty := emptyPanels[shown.Title]; empty != (len(shown.Rows) == 0) {
+			t.Errorf("%s has %d rows", shown.Title, len(shown.Rows))
+		}
 		if len(shown.Rows) == 0 {
-			t.Errorf("%s has no rows", shown.Title)
 			continue
 		}
 		var first []string
@@ -194,6 +206,7 @@ func (d *playedDay) testTables(t *testing.T) {
 			continue
 		}
 		d.checkCounts(t, shown, want)
+		checkRates(t, shown, messages)
 	}
 	if err := log.Flush(); err != nil {
 		t.Error(err)
@@ -246,6 +259,23 @@ func (d *playedDay) checkCounts(t *testing.T, shown shownTable, want countTable)
 		}
 		if share, has := row["Share"]; has && !isNumber(share, count/float64(len(d.reports))) {
 			t.Errorf("%s, %q: its share is %v of %d", shown.Title, names, share.Value, len(d.reports))
+		}
+	}
+}
+
+// checkRates checks the rate of each tag, in a table that has it.
+func checkRates(t *testing.T, shown shownTable, messages map[string]float64) {
+	t.Helper()
+	for i := range shown.Rows {
+		row := shown.row(i)
+		rate, has := row["Rate"]
+		if !has {
+			return
+		}
+		attempted, failed := messages[row["Tag"].Text], row["Failures"].Value.(float64)
+		if !isNumber(row["Messages"], attempted) || !isNumber(rate, failed/attempted) {
+			t.Errorf("%s, %q: %v of %v messages fail, want %v of %v",
+				shown.Title, row["Tag"].Text, rate.Value, row["Messages"].Value, failed/attempted, attempted)
 		}
 	}
 }

@@ -63,12 +63,13 @@ func overview(s *source) (*page, error) {
 }
 
 func (p *page) stats(s *source, a area) error {
-	tile := (a.width - 4*gap) / 5
+	tile := (a.width - 5*gap) / 6
 	for i, stat := range []struct {
 		title  string
 		color  color.Color
 		format func(float64) string
 	}{
+		{"Failure rate", palette[0], func(v float64) string { return fmt.Sprintf("%.1f %%", 100*v) }},
 		{"Failures in the range", ink, number},
 		{"Permanent", palette[0], number},
 		{"Transient", palette[4], number},

@@ -86,7 +86,7 @@ func play(ctx context.Context, root string, length time.Duration, reports int) (
 	}
 
 	sender := exec.CommandContext(ctx, "go", "run", "./examples/sender", //nolint:gosec // all of it is from here
-		"-url", "http://"+failures+"/failures", "-seed", "1", "-reports", strconv.Itoa(reports), "-day", length.String())
+		"-url", "http://"+failures+"/failures", "-seed", "1", "-reports", strconv.Itoa(reports), "-deliveries", strconv.Itoa(10*reports), "-day", length.String())
 	sender.Dir, sender.Stdout, sender.Stderr = root, os.Stdout, os.Stderr
 	fmt.Printf("Playing a day in %s\n", length)
 	if err := sender.Run(); err != nil {

@@ -72,8 +72,11 @@ async function transform({ title, transformations, overrides, frames }) {
   const result = await new Promise((next, error) => {
     grafana.transformDataFrame(transformations, frames).subscribe({ next, error });
   });
-  if (result.length !== 1) {
+  if (result.length > 1) {
     throw new Error(`${title}: ${result.length} tables, not one`);
+  }
+  if (result.length === 0) {
+    return { title, columns: [], rows: [] };
   }
   const fields = result[0].fields.map((f) => ({ ...f, name: grafana.getFieldDisplayName(f, result[0], result) }));
   const texts = fields.map((f) => shown(f, overrides));
