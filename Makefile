@@ -92,9 +92,9 @@ bench: build ## Run the benchmarks, and compare whole processes: a bare server, 
 .PHONY: mutate
 mutate: ## Break the code in every way that the tool knows, and see which breaks the tests notice
 	cd test/mutation && go run . -C ../.. \
-		-match 'internal/(counter|ledger|signature|webhook)/' \
+		-match 'internal/(ledger|privacy|signature|webhook)/' \
 		-skip '^(TestEveryByteCounts|TestSignatureHeaderChanged)$$' \
-		./internal/counter ./internal/ledger ./internal/signature ./internal/webhook
+		./internal/ledger ./internal/privacy ./internal/signature ./internal/webhook
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (10s)

@@ -86,6 +86,8 @@ count_by: [mailing, campaign]
 metrics:
   email.delivery.failures: {attributes: [smtp.state, error.type, email.recipient.domain, copernica.account.id]}
   email.delivery.failures.by_tag: {attributes: [email.tag, smtp.state, email.recipient.domain]}
+  email.deliveries: {enabled: true, attributes: [email.recipient.domain]}
+  email.deliveries.by_tag: {enabled: true, attributes: [email.tag, email.recipient.domain]}
 `, mode, string(testKey)))
 }
 
@@ -151,6 +153,8 @@ func (s *secretText) report(hideDomain bool) map[string]any {
 	case 2:
 		variables["id"] = ""
 	case 3:
+		variables["type"] = "delivery"
+	case 4:
 		variables["description"] = []string{s.text(), s.text()}
 	}
 	return variables
@@ -211,7 +215,7 @@ func TestNothingThatIsFreeTextLeaves(t *testing.T) {
 				}
 			}
 			assert.Equal(t, mode == "full", seen > 0, "the test can see what gets out")
-			for _, told := range []string{`"news"`, `"copernica.mailing"`, `"m1"`, "error.type", "log.record.uid"} {
+			for _, told := range []string{`"news"`, `"copernica.mailing"`, `"m1"`, "error.type", "log.record.uid", `"email.deliveries.by_tag"`} {
 				assert.Contains(t, out, told, "what may be told is")
 			}
 			assert.Greater(t, w.logs.LogRecordCount(), reports/2)
