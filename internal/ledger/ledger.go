@@ -121,10 +121,9 @@ type Ledger struct {
 	// collection is the last one, number its number.
 	collection *Collection
 	number     uint64
-	// staged are the places, in the record that is being committed, of the series that it adds to; made is how many of
-	// these are new, by metric.
-	staged map[stagedKey]int
-	made   map[int]int
+	// touched are the series that the record that is being committed adds to, made the places in it of those that it makes.
+	touched []*series
+	made    map[stagedKey]int
 	// live is the record of commits that need no store, to be used again.
 	live record
 	// replace says that the next write has to replace all records.
@@ -137,7 +136,7 @@ func New(options Options) *Ledger {
 	l := &Ledger{
 		options: options, opened: now, inFlight: make(map[ID]*Attempt), seen: make(map[string]*remembered),
 		values: make(map[string][]byte), metrics: make(map[string]*metric),
-		collected: now.UnixNano(), latest: now.UnixNano(), staged: make(map[stagedKey]int), made: make(map[int]int),
+		collected: now.UnixNano(), latest: now.UnixNano(), made: make(map[stagedKey]int),
 	}
 	for _, name := range options.Metrics {
 		l.metrics[name] = &metric{series: make(map[string]*series)}

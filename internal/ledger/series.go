@@ -21,6 +21,8 @@ type metric struct {
 	series map[string]*series
 	// order has the same series in the order of their making.
 	order []*series
+	// made is how many series the record that is being committed makes.
+	made int
 	// overflowed is how many events were counted in the overflow series.
 	overflowed int64
 }
@@ -29,20 +31,22 @@ type series struct {
 	attributes string
 	// gone says that it is forgotten.
 	gone bool
+	// staged is one more than the place, in the record that is being committed, of what is added to the series; else 0.
+	staged int
 	seriesState
 }
 
 // owed reports whether the metrics pipelines lack something of the series.
 func (s *series) owed() bool { return s.acknowledged != s.value }
 
-// stagedKey names a series.
+// stagedKey names a series that is about to be made.
 type stagedKey struct {
 	metric     int
 	attributes string
 }
 
-// stage adds what the entries commit to a record, without applying it. staged is used until the record is applied or given
-// up.
+// stage adds what the entries commit to a record, without applying it. unstage is to be called before the record is applied
+// or given up.
 func (l *Ledger) stage(r *record, entries []Entry, now time.Time) {
 	l.rewind(now)
 	at := l.steady(now)
@@ -58,36 +62,51 @@ func (l *Ledger) stage(r *record, entries []Entry, now time.Time) {
 }
 
 func (l *Ledger) stageCount(r *record, c Count, now time.Time, at int64) {
-	if i, ok := l.staged[stagedKey{c.Metric, string(c.Attributes)}]; ok {
-		r.series[i].state.value++
-		return
-	}
 	name := l.options.Metrics[c.Metric]
 	m := l.metrics[name]
 	o := seriesOp{op: opAdd, metric: name, state: seriesState{value: 1, counted: at}}
 	if one, ok := m.series[string(c.Attributes)]; ok {
+		if one.staged > 0 {
+			r.series[one.staged-1].state.value++
+			return
+		}
+		one.staged = len(r.series) + 1
+		l.touched = append(l.touched, one)
 		o.attributes, o.state.start, o.state.zero = one.attributes, one.start, one.zero
 	} else {
+		if i, ok := l.made[stagedKey{c.Metric, string(c.Attributes)}]; ok {
+			r.series[i].state.value++
+			return
+		}
 		overflows := string(c.Attributes) == l.options.Overflow
-		if !overflows && m.own(l.options.Overflow)+l.made[c.Metric] >= l.options.Limit {
+		if !overflows && m.own(l.options.Overflow)+m.made >= l.options.Limit {
 			l.stageCount(r, Count{c.Metric, []byte(l.options.Overflow)}, now, at)
 			return
 		}
 		if !overflows {
-			l.made[c.Metric]++
+			m.made++
 		}
 		// When the last collection was made it was certainly zero.
 		o.attributes, o.state.start = string(c.Attributes), l.collected
 		o.state.zero = max(now.UnixNano(), l.collected+step)
+		l.made[stagedKey{c.Metric, o.attributes}] = len(r.series)
 	}
-	l.staged[stagedKey{c.Metric, o.attributes}] = len(r.series)
 	r.series = append(r.series, o)
 }
 
 // unstage ends the use of what stage has noted.
 func (l *Ledger) unstage() {
-	clear(l.staged)
-	clear(l.made)
+	for _, one := range l.touched {
+		one.staged = 0
+	}
+	clear(l.touched)
+	l.touched = l.touched[:0]
+	if len(l.made) > 0 {
+		clear(l.made)
+		for _, m := range l.metrics {
+			m.made = 0
+		}
+	}
 }
 
 // own returns the number of series with attributes of their own.
@@ -264,10 +283,9 @@ func (l *Ledger) acknowledge(c *Collection) *record {
 		one := reading.series
 		o := seriesOp{op: opAcknowledge, metric: l.options.Metrics[reading.metric], attributes: one.attributes}
 		o.state.acknowledged, o.state.zeroAcknowledged = one.acknowledged, one.zeroAcknowledged
-		// What is about to be added to a series must find it.
-		_, staged := l.staged[stagedKey{reading.metric, one.attributes}]
 		switch {
-		case reading.end && one.value == reading.value && !staged:
+		case reading.end && one.value == reading.value && one.staged == 0:
+			// What is about to be added to a series must find it.
 			o.op = opEnd
 		case reading.zero:
 			o.state.zeroAcknowledged = true
