@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -293,4 +294,65 @@ func TestEveryReceiverHasAStoreOfItsOwn(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(directory, "*"))
 	require.NoError(t, err)
 	assert.Len(t, files, 2)
+}
+
+// unlocked is a storage extension that any number of collectors may use at once, because it does not lock what it holds.
+type unlocked struct {
+	storage.Extension
+	mu   sync.Mutex
+	data map[string][]byte
+}
+
+func (s *unlocked) GetClient(context.Context, component.Kind, component.ID, string) (storage.Client, error) {
+	return &unlockedClient{Client: storage.NewNopClient(), store: s}, nil
+}
+
+type unlockedClient struct {
+	storage.Client
+	store *unlocked
+}
+
+func (c *unlockedClient) Batch(_ context.Context, ops ...*storage.Operation) error {
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	for _, op := range ops {
+		switch op.Type {
+		case storage.Get:
+			op.Value = c.store.data[op.Key]
+		case storage.Set:
+			c.store.data[op.Key] = op.Value
+		case storage.Delete:
+			delete(c.store.data, op.Key)
+		}
+	}
+	return nil
+}
+
+// A rolling update without locks: the collector that starts last has the store with all that was acknowledged, and the other one notices, and
+// says so, before it acknowledges anything more.
+func TestACollectorThatIsReplaced(t *testing.T) {
+	store := &unlocked{data: make(map[string][]byte)}
+	start := func() (*run, *hostWith) {
+		host := &hostWith{extensions: map[component.ID]component.Component{storageID: store}, status: make(chan *componentstatus.Event, 10)}
+		return startRunOn(t, host, storageConfig(), asItIs), host
+	}
+	first, host := start()
+	require.Equal(t, http.StatusOK, first.post(t, "id=1").status)
+	second, _ := start()
+	for n := range 3 {
+		require.Equal(t, http.StatusServiceUnavailable, first.post(t, "id="+strconv.Itoa(2+n)).status)
+	}
+	assert.Equal(t, "3", first.count(t, requests("store_unavailable", 503)))
+	event := <-host.status
+	assert.Equal(t, componentstatus.StatusPermanentError, event.Status())
+	require.ErrorContains(t, event.Err(), "another collector has taken it over")
+	require.Error(t, first.receiver.flush(t.Context()), "its totals are not true any more")
+	for n := range 5 {
+		require.Equal(t, http.StatusOK, second.post(t, "id="+strconv.Itoa(n)).status)
+	}
+	require.NoError(t, second.receiver.Shutdown(t.Context()))
+	assert.Equal(t, int64(5), totals(second.metrics)[failuresMetric])
+	assert.Equal(t, 4, second.logs.LogRecordCount(), "what the first acknowledged is known")
+	require.Error(t, first.receiver.Shutdown(t.Context()))
+	first.receiver.shutdownErr = nil
 }
