@@ -171,7 +171,7 @@ func open(ctx context.Context, s store, options Options, bounds bounds) (*Ledger
 	if err := l.writer.persist(ctx); err != nil {
 		return nil, err
 	}
-	go l.writer.run()
+	go l.writer.run() //nolint:gosec // it goes on after the context of the start
 	return l, nil
 }
 
@@ -213,17 +213,13 @@ type Attempt struct {
 // Begin asks for a report. Either it is to be handed to the pipelines and committed, then attempt is not nil; or it was
 // committed before, then known is what became of it. The error is ErrInFlight, the context's, or wraps ErrStore.
 func (l *Ledger) Begin(ctx context.Context, kind string, id ID) (attempt *Attempt, known Outcome, err error) {
-	var timeout <-chan time.Time
+	attempt, known, wait, retried := l.begin(kind, id)
+	if attempt != nil || known != 0 {
+		return attempt, known, nil
+	}
+	timer := time.NewTimer(l.options.WaitTimeout)
+	defer timer.Stop()
 	for {
-		attempt, known, wait, retried := l.begin(kind, id)
-		if attempt != nil || known != 0 {
-			return attempt, known, nil
-		}
-		if timeout == nil {
-			timer := time.NewTimer(l.options.WaitTimeout)
-			defer timer.Stop()
-			timeout = timer.C
-		}
 		err := ErrInFlight
 		if retried != nil {
 			err = errStalled
@@ -234,10 +230,13 @@ func (l *Ledger) Begin(ctx context.Context, kind string, id ID) (attempt *Attemp
 			if err != nil {
 				return nil, 0, err
 			}
-		case <-timeout:
+		case <-timer.C:
 			return nil, 0, err
 		case <-ctx.Done():
 			return nil, 0, ctx.Err()
+		}
+		if attempt, known, wait, retried = l.begin(kind, id); attempt != nil || known != 0 {
+			return attempt, known, nil
 		}
 	}
 }

@@ -26,12 +26,6 @@ func (d *disk) snapshot() map[string]string {
 	return maps.Clone(d.data)
 }
 
-func (d *disk) restore(snapshot map[string]string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.data = maps.Clone(snapshot)
-}
-
 func (d *disk) set(key, value string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -85,6 +85,7 @@ func BenchmarkFlush(b *testing.B) {
 
 // flush makes what is sent of the counters, and takes note that it was taken.
 func flush(tb testing.TB, l *ledger.Ledger, c *counters, resource pcommon.Resource) {
+	tb.Helper()
 	collection, err := l.Collect(tb.Context())
 	require.NoError(tb, err)
 	c.newMetrics(collection, resource, "test")
@@ -118,6 +119,7 @@ func heap() int64 {
 }
 
 func count(tb testing.TB, l *ledger.Ledger, c *counters, one *call) {
+	tb.Helper()
 	attempt, _, err := l.Begin(tb.Context(), one.event.Kind.String(), ledger.ID(one.event.Identity))
 	require.NoError(tb, err)
 	entry := ledger.Entry{Attempt: attempt, Outcome: ledger.Accepted, Counts: c.counts(one.event, one.values)}

@@ -212,7 +212,7 @@ func FuzzSeries(f *testing.F) {
 func FuzzAttributes(f *testing.F) {
 	f.Add(overflowKey)
 	f.Add(string(appendAttribute(nil, attributeCode, attributeValue{number: 550})))
-	f.Fuzz(func(t *testing.T, key string) { putAttributes(key, pcommon.NewMap()) })
+	f.Fuzz(func(_ *testing.T, key string) { putAttributes(key, pcommon.NewMap()) })
 }
 
 // FuzzConfig reads any YAML as a configuration. One that is valid works: what it needs can be made, and nothing but what is outside of it can

@@ -338,7 +338,7 @@ func TestStartOnUnixSocket(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			// The name of a socket has to be short, which t.TempDir is not everywhere.
-			directory, err := os.MkdirTemp("", "socket")
+			directory, err := os.MkdirTemp("", "socket") //nolint:usetesting // see above
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, os.RemoveAll(directory)) })
 			path := filepath.Join(directory, "s")

@@ -61,17 +61,21 @@ func listen(ctx context.Context, config *confighttp.ServerConfig, connections *c
 // listen again. One that takes connections, or may yet, stays, and so does all that is no socket:
 // listening then fails, and says why.
 func removeStaleSocket(ctx context.Context, path string) error {
-	if info, err := os.Lstat(path); err != nil || info.Mode().Type() != fs.ModeSocket {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().Type() != fs.ModeSocket {
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	connection, err := new(net.Dialer).DialContext(ctx, "unix", path)
-	if err == nil {
+	switch {
+	case err == nil:
 		return connection.Close()
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return os.Remove(path)
 	}
-	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return nil
-	}
-	return os.Remove(path)
+	return nil
 }
 
 // serverLog logs what net/http says of connections, most of which anyone can cause. Its texts hold addresses and parts
