@@ -234,10 +234,9 @@ var alertSettings = map[string][]string{
 		"exporters::otlp_http/sink::timeout=10m",
 	},
 	"rates": {
-		"receivers::smtp_failure::metrics::email.delivery.failures::attributes=" +
-			"[error.type, email.failure.mode, email.failure.class, email.recipient.domain]",
-		"receivers::smtp_failure::metrics::email.deliveries={enabled: true, attributes: [email.recipient.domain]}",
-		"receivers::smtp_failure::metrics::email.deliveries.by_tag::enabled=true",
+		"receivers::smtp_failure::metrics={" +
+			"email.delivery.failures: {attributes: [error.type, email.failure.mode, email.failure.class, email.recipient.domain]}, " +
+			"email.deliveries: {enabled: true, attributes: [email.recipient.domain]}, email.deliveries.by_tag: {enabled: true}}",
 	},
 	"full": {"receivers::smtp_failure::storage=file_storage", "extensions::file_storage::max_size=131072"},
 }
