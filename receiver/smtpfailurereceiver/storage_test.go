@@ -256,12 +256,14 @@ func TestStorageThatCannotBeUsedStopsTheStart(t *testing.T) {
 	broken.broken.Store(true)
 	closed := newStorageHost(t, t.TempDir())
 	closed.extensions[storageID] = noClients{}
+	panicking := &hostWith{extensions: map[component.ID]component.Component{storageID: panics{}}}
 	for _, test := range []struct {
 		name, message string
 		host          component.Host
 	}{
 		{"not there", `storage: there is no extension "file_storage"`, &hostWith{}},
 		{"not a storage", `storage: the extension "file_storage" does not store anything`, &hostWith{extensions: map[component.ID]component.Component{storageID: doorkeeper{}}}},
+		{"panics", "cannot open what it keeps (with file_storage, the file receiver_smtp_failure_", panicking},
 		{"no clients", `: no clients today; if it is damaged, move it away`, closed},
 		{"cannot be written", ": the store did not take it: no space left on device", broken},
 	} {
@@ -274,6 +276,12 @@ func TestStorageThatCannotBeUsedStopsTheStart(t *testing.T) {
 			assert.NoError(t, r.Shutdown(t.Context()))
 		})
 	}
+}
+
+type panics struct{ storage.Extension }
+
+func (panics) GetClient(context.Context, component.Kind, component.ID, string) (storage.Client, error) {
+	panic("page 3 is no page")
 }
 
 type noClients struct{ storage.Extension }
