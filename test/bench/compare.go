@@ -154,7 +154,8 @@ func (c *contest) startAll(ctx context.Context) error {
 		{oursFsync, []string{"ours", "storage"}, []string{"BENCH_STORAGE=" + c.temporary + "/fsync", "BENCH_FSYNC=true"}},
 		{exporting, []string{"ours", "exporting"}, []string{"BENCH_BACKEND=" + c.sink}},
 		{
-			durable, []string{"ours", "exporting", "storage", "durable"},
+			durable,
+			[]string{"ours", "exporting", "storage", "durable"},
 			[]string{"BENCH_BACKEND=" + c.sink, "BENCH_STORAGE=" + c.temporary + "/durable", "BENCH_FSYNC=true"},
 		},
 		{stock, []string{"stock"}, nil},

@@ -71,11 +71,13 @@ func (b *board) rate() {
 		"Messages attempted",
 		"Messages each second: delivered, and failed at once or bounced later. A rate says little while few are sent, and " +
 			"too much when deliveries stop arriving though failures come.",
-		8, 9, units.CountsPerSecond, switchOn, []query{
+		8, 9, units.CountsPerSecond, switchOn,
+		[]query{
 			{"sum(rate(" + r.delivered + "[$__rate_interval]))", "delivered", metricGraph},
 			{"sum(rate(" + r.failures + "[$__rate_interval]) and on (job) present_over_time(" + r.delivered +
 				"[$__rate_interval]))", "failed", metricGraph},
-		}, nil,
+		},
+		nil,
 	}, look{list: true, colors: []named{{"delivered", "green"}, {"failed", "red"}}})
 
 	tag := b.label(b.byTag, "email.tag")
