@@ -157,7 +157,7 @@ func (p *page) top(s *source, a area, title, label, unit string, most int, c col
 	return nil
 }
 
-// words makes a reason readable.
+// words makes a cause readable.
 func words(name string) string {
 	if name == "_OTHER" {
 		return name
@@ -210,29 +210,10 @@ func records(s *source) (*page, error) {
 
 	y := table + 2*gap
 	half := (width - 3.0*gap) / 2
-	requests, err := s.lines("Requests by outcome")
-	if err != nil {
+	if err := p.byName(s, area{gap, y, half, health}, "Requests by outcome", "requests/s", 7); err != nil {
 		return nil, err
 	}
-	var names []string
-	for _, line := range requests {
-		names = append(names, words(line.name))
-	}
-	left := p.legend(p.card(area{gap, y, half, health}, "Requests by outcome", "requests/s"), names, palette)
-	if err := p.chart(left, h, requests, palette, false, short); err != nil {
-		return nil, err
-	}
-
-	held, err := s.lines("Series held")
-	if err != nil {
-		return nil, err
-	}
-	names = nil
-	for _, line := range held {
-		names = append(names, line.name)
-	}
-	right := p.legend(p.card(area{2*gap + half, y, half, health}, "Series held", "of each counter"), names, palette)
-	if err := p.chart(right, h, held, palette, false, short); err != nil {
+	if err := p.byName(s, area{2*gap + half, y, half, health}, "Series held", "of each counter", 7); err != nil {
 		return nil, err
 	}
 	p.foot(s)
