@@ -497,8 +497,8 @@ func (b *board) receiver() {
 			"Calls told to come again",
 			"Calls that were answered with 503, by what could not take them: a pipeline (unavailable), the store, " +
 				"the DNS (key_unavailable), another copy still under way (in_flight), or too many calls at once " +
-				"(too_many_waiting, overloaded). Reports may be lost with a sender that does not repeat, so this needs you now: look at " +
-				"the backend, the disk or the DNS.",
+				"(too_many_waiting, overloaded). Reports may be lost with a sender that does not repeat, so this needs you " +
+				"now: look at the backend, the disk or the DNS.",
 			6, 9, units.RequestsPerSecond, noneInTime, perSecond("smtp_failure_requests", "outcome",
 				outcome+`=~"unavailable|store_unavailable|too_many_waiting|key_unavailable|in_flight|overloaded"`), nil,
 		}, look{list: true}},

@@ -254,7 +254,8 @@ func (d *playedDay) checkCounts(t *testing.T, shown shownTable, want countTable)
 			}
 		}
 		count := counts[strings.Join(names, "\n")]
-		if got := row["Failures"]; !isNumber(got, count) || strings.ReplaceAll(got.Text, ",", "") != strconv.Itoa(int(count)) {
+		got := row["Failures"]
+		if !isNumber(got, count) || strings.ReplaceAll(got.Text, ",", "") != strconv.Itoa(int(count)) {
 			t.Errorf("%s, %q: %s failures, want %v", shown.Title, names, got.Text, count)
 		}
 		if share, has := row["Share"]; has && !isNumber(share, count/float64(len(d.reports))) {

@@ -39,7 +39,7 @@ func overview(s *source) (*page, error) {
 	const left = (width - 3*gap) * 0.58
 	right := area{2*gap + left, 0, width - 3*gap - left, 0}
 	y += first + gap
-	if err := p.byName(s, area{gap, y, left, second}, "Failures per second by cause", "failures/s", 7); err != nil {
+	if err := p.byName(s, area{gap, y, left, second}, "Failures per second by cause", "failures/s"); err != nil {
 		return nil, err
 	}
 	right.y, right.height = y, second
@@ -48,7 +48,7 @@ func overview(s *source) (*page, error) {
 	}
 
 	y += second + gap
-	if err := p.byName(s, area{gap, y, left, third}, "Failures per second by tag", "failures/s, a failure with two tags is in both", 7); err != nil {
+	if err := p.byName(s, area{gap, y, left, third}, "Failures per second by tag", "failures/s, a failure with two tags is in both"); err != nil {
 		return nil, err
 	}
 	half := (right.width - gap) / 2
@@ -126,7 +126,8 @@ func (p *page) incidents(a area) {
 }
 
 // byName draws the largest lines of a panel.
-func (p *page) byName(s *source, a area, title, unit string, most int) error {
+func (p *page) byName(s *source, a area, title, unit string) error {
+	const most = 7
 	lines, err := s.lines(title)
 	if err != nil {
 		return err
@@ -210,10 +211,10 @@ func records(s *source) (*page, error) {
 
 	y := table + 2*gap
 	half := (width - 3.0*gap) / 2
-	if err := p.byName(s, area{gap, y, half, health}, "Requests by outcome", "requests/s", 7); err != nil {
+	if err := p.byName(s, area{gap, y, half, health}, "Requests by outcome", "requests/s"); err != nil {
 		return nil, err
 	}
-	if err := p.byName(s, area{2*gap + half, y, half, health}, "Series held", "of each counter", 7); err != nil {
+	if err := p.byName(s, area{2*gap + half, y, half, health}, "Series held", "of each counter"); err != nil {
 		return nil, err
 	}
 	p.foot(s)
