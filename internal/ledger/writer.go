@@ -110,10 +110,10 @@ func (w *writer) close(ctx context.Context) error {
 func (w *writer) run() {
 	defer close(w.ended)
 	for range w.wake {
-		// Once it is closing nothing more is added to the queue, all of which this writes.
 		w.ledger.mu.Lock()
 		closing := w.closing
 		w.ledger.mu.Unlock()
+		// What is enqueued was so before closing began, so that the last write has all of it.
 		err := w.persist(context.Background())
 		if closing {
 			w.closeErr = errors.Join(err, w.store.close(context.Background()))
