@@ -153,7 +153,7 @@ func (o *options) runBackpressure(ctx context.Context) (err error) {
 			return fmt.Errorf("backend %s: %w", a.name, err)
 		}
 	}
-	counted, err := s.counted(p.accepted)
+	counted, err := s.counted(failuresCounter, p.accepted)
 	if err != nil {
 		return err
 	}

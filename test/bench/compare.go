@@ -18,29 +18,33 @@ import (
 
 // The contestants.
 const (
-	floor       = "floor"
-	floorSigned = "floor-signed"
-	floorRSA    = "floor-rsa"
-	ours        = "ours"
-	oursSigned  = "ours-signed"
-	oursStorage = "ours-storage"
-	oursFsync   = "ours-fsync"
-	exporting   = "ours-exporting"
-	durable     = "ours-durable"
-	stock       = "stock"
+	floor            = "floor"
+	floorSigned      = "floor-signed"
+	floorRSA         = "floor-rsa"
+	ours             = "ours"
+	oursSigned       = "ours-signed"
+	oursStorage      = "ours-storage"
+	oursFsync        = "ours-fsync"
+	exporting        = "ours-exporting"
+	durable          = "ours-durable"
+	deliveries       = "ours-deliveries"
+	signedDeliveries = "ours-deliveries-signed"
+	stock            = "stock"
 )
 
 var titles = map[string]string{
-	floor:       "floor",
-	floorSigned: "floor, signed calls",
-	floorRSA:    "floor, signed calls, and bare RSA",
-	ours:        "ours",
-	oursSigned:  "ours, signatures checked",
-	oursStorage: "ours, storage",
-	oursFsync:   "ours, storage with fsync",
-	exporting:   "ours, with an exporter",
-	durable:     "ours, storage and the exporter's queue on disk with fsync",
-	stock:       "stock",
+	floor:            "floor",
+	floorSigned:      "floor, signed calls",
+	floorRSA:         "floor, signed calls, and bare RSA",
+	ours:             "ours",
+	oursSigned:       "ours, signatures checked",
+	oursStorage:      "ours, storage",
+	oursFsync:        "ours, storage with fsync",
+	exporting:        "ours, with an exporter",
+	durable:          "ours, storage and the exporter's queue on disk with fsync",
+	deliveries:       "ours, deliveries",
+	signedDeliveries: "ours, deliveries, signatures checked",
+	stock:            "stock",
 }
 
 // The parts of a run that are not measured.
@@ -65,6 +69,8 @@ type contestant struct {
 	pool *signed
 	// counts says that it counts.
 	counts bool
+	// counter is the one in which what it is sent is counted.
+	counter string
 
 	statuses   map[int]int
 	reconnects int
@@ -158,6 +164,8 @@ func (c *contest) startAll(ctx context.Context) error {
 			[]string{"ours", "exporting", "storage", "durable"},
 			[]string{"BENCH_BACKEND=" + c.sink, "BENCH_STORAGE=" + c.temporary + "/durable", "BENCH_FSYNC=true"},
 		},
+		{deliveries, []string{"ours", "deliveries"}, nil},
+		{signedDeliveries, []string{"ours", "deliveries", "signature"}, []string{"BENCH_RESOLVER=" + c.resolver}},
 		{stock, []string{"stock"}, nil},
 	} {
 		// What is sent signed calls takes part together: one is the measure of the other.
@@ -165,8 +173,12 @@ func (c *contest) startAll(ctx context.Context) error {
 		if !c.wanted(plan.name) && plan.name != floor && (!isSigned || !c.wanted(oursSigned)) {
 			continue
 		}
+		bodies, counter := typicalBodies(), failuresCounter
+		if plan.name == deliveries || plan.name == signedDeliveries {
+			bodies, counter = deliveredBodies(), deliveriesCounter
+		}
 		one := &contestant{
-			name: plan.name, requests: newTypical(), counts: plan.configs != nil,
+			name: plan.name, requests: newRequests(bodies), counts: plan.configs != nil, counter: counter,
 			statuses: make(map[int]int), figures: make(map[int][]figures),
 		}
 		program, arguments := c.ours, c.config(plan.configs...)
@@ -188,11 +200,19 @@ func (c *contest) startAll(ctx context.Context) error {
 			return err
 		}
 		c.contestants = append(c.contestants, one)
+		if plan.name == signedDeliveries {
+			calls, err := sign(ctx, c.key, bodies, c.rounds*len(c.connections)*c.signedSlice())
+			if err != nil {
+				return err
+			}
+			one.pool = &signed{calls}
+			continue
+		}
 		if isSigned {
 			if c.calls == nil {
 				n := c.rounds * len(c.connections) * c.signedSlice()
 				fmt.Fprintf(os.Stderr, "signing %d calls\n", n)
-				if c.calls, err = sign(ctx, c.key, n); err != nil {
+				if c.calls, err = sign(ctx, c.key, bodies, n); err != nil {
 					return err
 				}
 			}
@@ -367,7 +387,7 @@ func (c *contest) print(took time.Duration) (wrong, err error) {
 		}
 		counted := "-"
 		if one.counts {
-			n, err := one.server.counted(accepted)
+			n, err := one.server.counted(one.counter, accepted)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", one.name, err)
 			}
@@ -439,6 +459,9 @@ func (c *contest) printBounds() {
 		}
 		return median(left)
 	})
+	delivered, signedDelivered := c.named(deliveries), c.named(signedDeliveries)
+	bound("CPU for each delivery, at most 0.9 of a failure's", delivered, o, atMost(0.9), "%.2f", ratio(delivered, o, cpu))
+	bound("the same with signatures", signedDelivered, os, atMost(0.9), "%.2f", ratio(signedDelivered, os, cpu))
 	e, d := c.named(exporting), c.named(durable)
 	bound("throughput with store and queue on disk, of that with the same exporter in memory: at least 0.50 at 64, 0.65 at 256", d, e,
 		atLeast(0), "%.2f", ratio(d, e, perSecond))

@@ -94,7 +94,7 @@ func (o *options) runFlat(ctx context.Context) (err error) {
 			microseconds(float64(after-before)/float64(got.answers())), microseconds(float64(got.percentile(0.99))),
 			last.held/mebibyte, last.peak/mebibyte, last.live/mebibyte)
 	}
-	counted, err := s.counted(o.reports)
+	counted, err := s.counted(failuresCounter, o.reports)
 	if err != nil {
 		return err
 	}

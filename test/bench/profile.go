@@ -61,7 +61,7 @@ func (o *options) runProfile(ctx context.Context) (err error) {
 		}
 		var sending requests = newTypical()
 		if plan.name == oursSigned {
-			calls, err := sign(ctx, key, profileSigned)
+			calls, err := sign(ctx, key, typicalBodies(), profileSigned)
 			if err != nil {
 				return err
 			}

@@ -42,9 +42,11 @@ type request struct {
 	id  []byte // in raw
 }
 
-func newTypical() *typical {
+func newTypical() *typical { return newRequests(typicalBodies()) }
+
+func newRequests(bodies []string) *typical {
 	t := new(typical)
-	for _, body := range typicalBodies() {
+	for _, body := range bodies {
 		raw := []byte(head(len(body)) + "\r\n" + body)
 		id := bytes.Index(raw, []byte("\r\n\r\nid=")) + len("\r\n\r\nid=")
 		t.requests = append(t.requests, request{raw, raw[id : id+idDigits]})
@@ -60,6 +62,18 @@ func typicalBodies() []string {
 			bodies = append(bodies, fmt.Sprintf("id=%0*d&type=failure&timestamp=2026-11-21+10%%3A14%%3A58&time=1795256098"+
 				"&recipient=jan.jansen%%2Btest%%40voorbeeld.nl&action=failed&state=%s&code=%s&extended=%s&description=%s"+
 				"&tags%%5B0%%5D=%s&tags%%5B1%%5D=week+%d", idDigits, 0, k.state, k.code, k.extended, k.description, campaign, 44+i))
+		}
+	}
+	return bodies
+}
+
+// deliveredBodies returns forms of messages that were delivered, as both senders write them.
+func deliveredBodies() []string {
+	var bodies []string
+	for _, answer := range []string{"", "&code=250&extended=2.0.0&description=250+2.0.0+Ok%3A+queued+as+4F2A81C0D3"} {
+		for i, campaign := range campaigns {
+			bodies = append(bodies, fmt.Sprintf("id=%0*d&type=delivery&timestamp=2026-11-21+10%%3A14%%3A58&time=1795256098"+
+				"&recipient=jan.jansen%%2Btest%%40voorbeeld.nl%s&tags%%5B0%%5D=%s&tags%%5B1%%5D=week+%d", idDigits, 0, answer, campaign, 44+i))
 		}
 	}
 	return bodies

@@ -190,10 +190,16 @@ func sum(url, metric string) (float64, error) {
 	return total, nil
 }
 
-// counted returns how many failures are in the counters, once these have come to so many or it is clear that they do not.
-func (s *server) counted(want int) (int, error) {
+// The counters of events, as Prometheus has them.
+const (
+	failuresCounter   = "email_delivery_failures_total"
+	deliveriesCounter = "email_deliveries_total"
+)
+
+// counted returns how many events are in a counter, once these have come to so many or it is clear that they do not.
+func (s *server) counted(counter string, want int) (int, error) {
 	for end := time.Now().Add(countersDeadline); ; time.Sleep(100 * time.Millisecond) {
-		total, err := sum(s.counters, "email_delivery_failures_total")
+		total, err := sum(s.counters, counter)
 		if err != nil {
 			return 0, err
 		}

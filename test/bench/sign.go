@@ -50,9 +50,8 @@ func (s *signed) take(n int) *signed {
 	return taken
 }
 
-// sign signs so many calls.
-func sign(ctx context.Context, key *rsa.PrivateKey, n int) ([][]byte, error) {
-	bodies := typicalBodies()
+// sign signs so many calls of the bodies.
+func sign(ctx context.Context, key *rsa.PrivateKey, bodies []string, n int) ([][]byte, error) {
 	calls := make([][]byte, n)
 	errs := make([]error, runtime.GOMAXPROCS(0))
 	var working sync.WaitGroup

@@ -70,7 +70,7 @@ func (o *options) runSoak(ctx context.Context) (err error) {
 	}
 	sent += r.got.answers()
 	grew := printSoak(samples)
-	counted, err := s.counted(sent)
+	counted, err := s.counted(failuresCounter, sent)
 	if err != nil {
 		return err
 	}

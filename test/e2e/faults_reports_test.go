@@ -86,6 +86,9 @@ var kinds = []kind{
 	},
 }
 
+// delivered is no failure: a message that was delivered, which counts among deliveries and makes no record.
+var delivered = kind{code: "250", extended: "2.0.0", description: "250 2.0.0 Ok: queued", want: map[string]any{}}
+
 // The first tags are on most mailings.
 var tagNames = []string{"newsletter", "newsletter", "newsletter", "paying", "paying", "week 47", "nl-NL", "réactivation", "a/b+test"}
 
@@ -135,6 +138,15 @@ func newReports(random *rand.Rand, prefix string, n int) []*failure {
 	return reports
 }
 
+// newDeliveries returns reports of messages that were delivered.
+func newDeliveries(random *rand.Rand, prefix string, n int) []*failure {
+	deliveries := newReports(random, prefix, n)
+	for _, d := range deliveries {
+		d.kind = &delivered
+	}
+	return deliveries
+}
+
 func idsOf(reports []*failure) []string {
 	ids := make([]string, 0, len(reports))
 	for _, r := range reports {
@@ -145,9 +157,13 @@ func idsOf(reports []*failure) []string {
 
 // wanted returns what the counters have to come to.
 func wanted(reports []*failure) totals {
-	t := totals{failuresMetric: {}, byTagMetric: {}}
+	t := totals{failuresMetric: {}, byTagMetric: {}, deliveriesMetric: {}, deliveriesByTagMetric: {}}
 	for _, r := range reports {
-		t[failuresMetric][seriesName(r.kind.want)]++
+		metric, byTag := failuresMetric, byTagMetric
+		if r.kind == &delivered {
+			metric, byTag = deliveriesMetric, deliveriesByTagMetric
+		}
+		t[metric][seriesName(r.kind.want)]++
 		distinct := make(map[string]bool)
 		for _, tag := range r.tags {
 			distinct[tag] = true
@@ -155,7 +171,7 @@ func wanted(reports []*failure) totals {
 		for tag := range distinct {
 			attributes := maps.Clone(r.kind.want)
 			attributes["email.tag"] = tag
-			t[byTagMetric][seriesName(attributes)]++
+			t[byTag][seriesName(attributes)]++
 		}
 	}
 	return t
@@ -170,6 +186,10 @@ func (r *failure) encode(random *rand.Rand) (contentType, body string) {
 	variables := map[string]string{
 		"id": r.id, "type": "failure", "action": "failed", "recipient": r.recipient,
 		"state": r.kind.state, "code": r.kind.code, "extended": r.kind.extended, "description": r.kind.description,
+	}
+	if r.kind == &delivered {
+		variables["type"] = "delivery"
+		delete(variables, "action")
 	}
 	if r.time != 0 {
 		variables["time"] = strconv.FormatInt(r.time, 10)

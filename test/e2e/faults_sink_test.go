@@ -277,6 +277,9 @@ func seriesName(attributes map[string]any) string {
 const (
 	failuresMetric = "email.delivery.failures"
 	byTagMetric    = "email.delivery.failures.by_tag"
+
+	deliveriesMetric      = "email.deliveries"
+	deliveriesByTagMetric = "email.deliveries.by_tag"
 )
 
 // totals are counts by metric and attribute set.
@@ -284,8 +287,9 @@ type totals map[string]map[string]int64
 
 // difference lists where two totals differ, and adds up by how much.
 func (t totals) difference(want totals) (lines []string, miscounted int64) {
-	for _, metric := range []string{failuresMetric, byTagMetric} {
-		names := maps.Clone(want[metric])
+	for _, metric := range []string{failuresMetric, byTagMetric, deliveriesMetric, deliveriesByTagMetric} {
+		names := make(map[string]int64)
+		maps.Copy(names, want[metric])
 		maps.Copy(names, t[metric])
 		for _, name := range slices.Sorted(maps.Keys(names)) {
 			if got, want := t[metric][name], want[metric][name]; got != want {

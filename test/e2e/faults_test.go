@@ -24,6 +24,7 @@ var (
 // plan is how much happens in a run.
 type plan struct {
 	reports     int
+	deliveries  int // sent among them
 	connections int
 	kills       int // at the least
 	stops       int
@@ -32,8 +33,8 @@ type plan struct {
 }
 
 var (
-	shortPlan = plan{reports: 3000, connections: 32, kills: 4, stops: 1, outages: 4, timeout: 3 * time.Minute}
-	longPlan  = plan{reports: 60_000, connections: 48, kills: 30, stops: 5, outages: 20, timeout: 20 * time.Minute}
+	shortPlan = plan{reports: 3000, deliveries: 3000, connections: 32, kills: 4, stops: 1, outages: 4, timeout: 3 * time.Minute}
+	longPlan  = plan{reports: 2000, deliveries: 60_000, connections: 48, kills: 30, stops: 5, outages: 20, timeout: 20 * time.Minute}
 )
 
 // TestFaults sends reports while the collector is killed again and again and the sink fails again and again, and checks that nothing is lost,
@@ -53,7 +54,8 @@ func TestFaults(t *testing.T) {
 
 	random := rand.New(rand.NewPCG(seed, 0))
 	reports := newReports(random, "fault-", p.reports)
-	list := withCopies(random, reports)
+	all := slices.Concat(reports, newDeliveries(random, "delivered-", p.deliveries))
+	list := withCopies(random, all)
 	s := startSink(t)
 	d := newDeployment(t, s)
 	if err := d.start(ctx); err != nil {
@@ -69,7 +71,7 @@ func TestFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	// All works again. What is still under way now has to arrive.
-	want := wanted(reports)
+	want := wanted(all)
 	ids := idsOf(reports)
 	err := d.wait(ctx, "the sink has everything", func() bool {
 		if len(s.missing(ids)) > 0 {
@@ -300,7 +302,7 @@ func (f *faults) print(w io.Writer, lost int, miscounted int64, extra surplus, u
 		name  string
 		value any
 	}{
-		{"distinct reports", f.plan.reports},
+		{"distinct failures, and deliveries", fmt.Sprintf("%d, %d", f.plan.reports, f.plan.deliveries)},
 		{"sent, copies included", f.sends},
 		{"connections", f.plan.connections},
 		{"requests", f.sender.requests},
