@@ -68,6 +68,15 @@ type batcher struct {
 	began time.Time
 	// idle is closed when running gets 0, and nil when nobody waits for that.
 	idle chan struct{}
+	// parked goroutines wait for wake. They are kept because the stack of a new one grows with its first
+	// batch, which takes a fifth of a call.
+	parked  int
+	wake    chan struct{}
+	stopped bool
+}
+
+func newBatcher(process func([]*call), now func() time.Time) *batcher {
+	return &batcher{process: process, now: now, most: maxBatchReports, wake: make(chan struct{}, maxBatches)}
 }
 
 // enter makes room for a report, and reports whether there is some.
@@ -95,22 +104,37 @@ func (b *batcher) add(c *call) {
 	b.waiting = append(b.waiting, c)
 	if b.running == 0 || b.running < maxBatches && b.now().Sub(b.began) > slowBatch {
 		b.running++
-		go b.run()
-	}
-}
-
-// run takes batches until nothing waits.
-func (b *batcher) run() {
-	for batch := b.next(); len(batch) > 0; batch = b.next() {
-		b.process(batch)
-		for _, c := range batch {
-			close(c.done)
+		if b.parked == 0 {
+			go b.run()
+			return
 		}
-		b.leave(len(batch))
+		b.parked--
+		b.wake <- struct{}{}
 	}
 }
 
-// next returns the next batch; it is empty when nothing waits, and the run is over.
+// run takes batches until nothing waits, and again each time that it is woken.
+func (b *batcher) run() {
+	for awake := true; awake; _, awake = <-b.wake {
+		for batch := b.next(); len(batch) > 0; batch = b.next() {
+			b.process(batch)
+			for _, c := range batch {
+				close(c.done)
+			}
+			b.leave(len(batch))
+		}
+	}
+}
+
+// stop ends the goroutines that are parked, and the others once nothing waits.
+func (b *batcher) stop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stopped, b.parked = true, 0
+	close(b.wake)
+}
+
+// next returns the next batch; it is empty when nothing waits, and the goroutine parks then.
 func (b *batcher) next() []*call {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -129,6 +153,9 @@ func (b *batcher) next() []*call {
 		return batch
 	}
 	b.running--
+	if !b.stopped {
+		b.parked++
+	}
 	if b.running == 0 && b.idle != nil {
 		close(b.idle)
 		b.idle = nil

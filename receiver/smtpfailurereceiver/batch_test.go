@@ -154,7 +154,7 @@ func TestCallsThatComeTogether(t *testing.T) {
 }
 
 func TestABatchHasBounds(t *testing.T) {
-	b := &batcher{most: maxBatchReports, now: time.Now}
+	b := newBatcher(nil, time.Now)
 	for range maxBatchReports + 1 {
 		b.waiting = append(b.waiting, &call{size: 100})
 	}
@@ -178,12 +178,13 @@ func TestASlowBatchDoesNotKeepTheRest(t *testing.T) {
 		var sizes []int
 		var mu sync.Mutex
 		release := make(chan struct{})
-		b := &batcher{most: maxBatchReports, now: time.Now, process: func(batch []*call) {
+		b := newBatcher(func(batch []*call) {
 			mu.Lock()
 			sizes = append(sizes, len(batch))
 			mu.Unlock()
 			<-release
-		}}
+		}, time.Now)
+		defer b.stop()
 		add := func() {
 			require.True(t, b.enter())
 			b.add(&call{done: make(chan struct{})})

@@ -38,7 +38,10 @@ func TestMemoryAndDiskAreBounded(t *testing.T) {
 	r.counters = newCounters(config)
 	r.ledger, err = r.openLedger(t.Context(), newStorageHost(t, directory))
 	require.NoError(t, err)
-	defer func() { require.NoError(t, r.ledger.Close(context.WithoutCancel(t.Context()))) }()
+	defer func() {
+		r.batches.stop()
+		require.NoError(t, r.ledger.Close(context.WithoutCancel(t.Context())))
+	}()
 
 	var heap, disk []int64
 	var next atomic.Int64

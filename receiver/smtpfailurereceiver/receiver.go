@@ -142,7 +142,7 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 		obsreport:   obsreport,
 		status:      &status{logger: logger},
 	}
-	r.batches = &batcher{process: r.processBatch, now: func() time.Time { return r.now() }, most: maxBatchReports}
+	r.batches = newBatcher(r.processBatch, func() time.Time { return r.now() })
 	if config.HTTP.IncludeMetadata || config.HTTP.Auth.HasValue() {
 		// Pipelines may look at who made a call, which those of a shared one cannot tell.
 		r.batches.most = 1
@@ -451,6 +451,7 @@ func (r *smtpFailureReceiver) shutdown(ctx context.Context) error {
 		r.verifier.Close()
 	}
 	errs = append(errs, r.batches.wait(ctx))
+	r.batches.stop()
 	if r.flushing != nil {
 		errs = append(errs, r.stopAndFlush(ctx))
 	}
