@@ -156,7 +156,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// names says that a text names a file, or a folder above it, by its path, by the end of its path, or by a pattern of those.
+// names reports whether a text names a file, or a folder above it, by its path, by the end of its path, or by a pattern of those.
 func names(text, file string) bool {
 	text = strings.TrimSuffix(strings.TrimPrefix(text, "./"), "/")
 	for path := file; path != "."; path = filepath.Dir(path) {

@@ -71,17 +71,17 @@ func (o *options) validate(rest []string) error {
 	case len(rest) > 0:
 		return fmt.Errorf("%q: there are flags only, no arguments", rest[0])
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return fmt.Errorf("-url %q: it takes a URL that begins with http:// or https://", o.url)
+		return fmt.Errorf("-url %q: must be a URL that begins with http:// or https://", o.url)
 	case o.reports < 1:
-		return fmt.Errorf("-reports %d: it takes a number of at least 1", o.reports)
+		return fmt.Errorf("-reports %d: must be a number of at least 1", o.reports)
 	case o.deliveries < 0:
 		return fmt.Errorf("-deliveries %d: must be at least 0", o.deliveries)
 	case o.day <= 0:
-		return fmt.Errorf("-day %s: it takes a duration greater than 0, such as 15m", o.day)
+		return fmt.Errorf("-day %s: must be a duration greater than 0, such as 15m", o.day)
 	case !(o.repeats >= 0 && o.repeats <= 1):
-		return fmt.Errorf("-repeats %g: it takes a share from 0 to 1", o.repeats)
+		return fmt.Errorf("-repeats %g: must be a share from 0 to 1", o.repeats)
 	case o.connections < 1:
-		return fmt.Errorf("-connections %d: it takes a number of at least 1", o.connections)
+		return fmt.Errorf("-connections %d: must be a number of at least 1", o.connections)
 	}
 	return nil
 }

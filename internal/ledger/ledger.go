@@ -77,7 +77,7 @@ var (
 
 // Options of a ledger.
 type Options struct {
-	// Deduplicate says whether reports are remembered. Without it every report counts.
+	// Deduplicate reports whether reports are remembered. Without it every report counts.
 	Deduplicate bool
 	// TTL is how long a committed report is remembered, at least.
 	TTL time.Duration
@@ -87,7 +87,7 @@ type Options struct {
 	WaitTimeout time.Duration
 	// Metrics are the names of the counters.
 	Metrics []string
-	// Delta says that the points of a collection carry what came since the last that was acknowledged, and not totals.
+	// Delta reports whether the points of a collection carry what came since the last that was acknowledged, and not totals.
 	Delta bool
 	// Limit is the number of series of each metric, at least 1. What comes past it is counted in one more series, which
 	// has the attributes Overflow.
@@ -126,7 +126,7 @@ type Ledger struct {
 	made    map[stagedKey]int
 	// live is the record of commits that need no store, to be used again.
 	live record
-	// replace says that the next write has to replace all records.
+	// replace reports whether the next write has to replace all records.
 	replace bool
 }
 
@@ -206,7 +206,7 @@ type Attempt struct {
 	id     ID
 	// done is closed when the report is no longer in flight, and nil when nobody waits for that.
 	done chan struct{}
-	// active says that the report is in flight.
+	// active reports whether the report is in flight.
 	active bool
 }
 

@@ -82,7 +82,7 @@ type model struct {
 type modeled struct {
 	outcome Outcome
 	acked   bool
-	// owed says that it was handed over and that its commit failed.
+	// owed reports whether it was handed over and its commit failed.
 	owed            bool
 	handed, allowed int
 	// commit is its place among the commits, tried when it was committed.
@@ -312,7 +312,7 @@ func (m *model) counts(n int) []Count {
 	return all
 }
 
-// remembered says whether the ledger has to know the report. Of those that are committed late nobody knows when.
+// remembered reports whether the ledger has to know the report. Of those that are committed late nobody knows when.
 func (m *model) remembered(r *modeled) bool {
 	return r.acked && len(m.reports) < m.MaxEntries && m.latest.Sub(r.tried) < m.TTL
 }

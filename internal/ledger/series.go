@@ -29,7 +29,7 @@ type metric struct {
 
 type series struct {
 	attributes string
-	// gone says that it is forgotten.
+	// gone reports whether it is forgotten.
 	gone bool
 	// staged is one more than the place, in the record that is being committed, of what is added to the series; else 0.
 	staged int
@@ -221,7 +221,7 @@ type Point struct {
 	// Start of the time that Value covers, and its end. Start is before Time.
 	Start, Time time.Time
 	Value       int64
-	// Ended says that the series is forgotten and that the point carries no value.
+	// Ended reports whether the series is forgotten and the point carries no value.
 	Ended bool
 }
 
@@ -230,7 +230,7 @@ type reading struct {
 	metric int
 	series *series
 	value  int64
-	// zero says that its first point was collected and nothing else, end that its last was.
+	// zero: its first point was collected and nothing else; end: its last was.
 	zero, end bool
 }
 

@@ -128,7 +128,7 @@ func checkRepeat(t *testing.T, body string, r *Event) {
 	}
 }
 
-// writable says that a flat name has one way back to a name with keys, and means the same there.
+// writable reports whether a flat name has one way back to a name with keys, and means the same there.
 func writable(name string) bool {
 	if strings.HasPrefix(name, "tags.") || strings.HasPrefix(name, "type.") {
 		return false

@@ -183,7 +183,7 @@ type AggregationConfig struct {
 
 // DeduplicationConfig bounds what is remembered of the reports that were taken.
 type DeduplicationConfig struct {
-	// Enabled says whether a repeat of a report is taken for one. Default true.
+	// Enabled reports whether a repeat of a report is taken for one. Default true.
 	Enabled bool `mapstructure:"enabled"`
 	// TTL is how long a report is remembered; more than 0. Default 24h.
 	TTL time.Duration `mapstructure:"ttl"`
@@ -224,7 +224,7 @@ func createDefaultConfig() component.Config {
 	}
 }
 
-// Validate returns an error for every value that cannot work, each with the key and what it takes.
+// Validate returns an error for every value that cannot work, each with the key and what it must be.
 func (c *Config) Validate() error {
 	return errors.Join(
 		c.validateHTTP(),
@@ -248,17 +248,17 @@ func (c *Config) validateHTTP() error {
 	switch c.HTTP.NetAddr.Transport {
 	case confignet.TransportTypeTCP, confignet.TransportTypeTCP4, confignet.TransportTypeTCP6:
 		if _, port, err := net.SplitHostPort(c.HTTP.NetAddr.Endpoint); err != nil || !isPort(port) {
-			errs = append(errs, fmt.Errorf("http::endpoint: %q; it takes an address to listen on, host and port, such as %s", c.HTTP.NetAddr.Endpoint, defaultEndpoint))
+			errs = append(errs, fmt.Errorf("http::endpoint: %q; must be an address to listen on, host and port, such as %s", c.HTTP.NetAddr.Endpoint, defaultEndpoint))
 		}
 	case confignet.TransportTypeUnix:
 		if c.HTTP.NetAddr.Endpoint == "" {
-			errs = append(errs, errors.New("http::endpoint: is empty; with the transport unix it takes the path of a socket"))
+			errs = append(errs, errors.New("http::endpoint: is empty; with the transport unix it must be the path of a socket"))
 		}
 	default:
-		errs = append(errs, fmt.Errorf("http::transport: %q; it takes tcp, tcp4, tcp6 or unix", c.HTTP.NetAddr.Transport))
+		errs = append(errs, fmt.Errorf("http::transport: %q; must be tcp, tcp4, tcp6 or unix", c.HTTP.NetAddr.Transport))
 	}
 	if c.HTTP.MaxRequestBodySize <= 0 {
-		errs = append(errs, fmt.Errorf("http::max_request_body_size: %d; it takes a number of bytes greater than 0", c.HTTP.MaxRequestBodySize))
+		errs = append(errs, fmt.Errorf("http::max_request_body_size: %d; must be a number of bytes greater than 0", c.HTTP.MaxRequestBodySize))
 	}
 	return errors.Join(append(errs, validateTimeouts(&c.HTTP))...)
 }
@@ -278,11 +278,11 @@ func validateTimeouts(http *confighttp.ServerConfig) error {
 		{"keepalive::idle_timeout", idleTimeout},
 	} {
 		if timeout.value < 0 {
-			errs = append(errs, fmt.Errorf("http::%s: %s; it takes a duration of 0 or more", timeout.key, timeout.value))
+			errs = append(errs, fmt.Errorf("http::%s: %s; must be a duration of 0 or more", timeout.key, timeout.value))
 		}
 	}
 	if http.ReadTimeout <= 0 {
-		errs = append(errs, fmt.Errorf("http::read_timeout: %s; it takes a duration greater than 0, because a body that never ends must not be waited for", http.ReadTimeout))
+		errs = append(errs, fmt.Errorf("http::read_timeout: %s; must be a duration greater than 0, because a body that never ends must not be waited for", http.ReadTimeout))
 	}
 	return errors.Join(errs...)
 }
@@ -295,7 +295,7 @@ func isPort(text string) bool {
 func (c *Config) validatePath() error {
 	// A path that is not clean, or has a query, could never be asked for: every request would be a 404.
 	if !strings.HasPrefix(c.Path, "/") || path.Clean(c.Path) != c.Path || strings.ContainsAny(c.Path, "?#%") || strings.ContainsFunc(c.Path, unicode.IsControl) {
-		return fmt.Errorf("path: %q; it takes a URL path with a leading slash, and without a trailing one, dots, doubled slashes, escapes, query or fragment, such as %s", c.Path, defaultPath)
+		return fmt.Errorf("path: %q; must be a URL path with a leading slash, and without a trailing one, dots, doubled slashes, escapes, query or fragment, such as %s", c.Path, defaultPath)
 	}
 	return nil
 }
@@ -309,15 +309,15 @@ func (c *Config) validateOwnershipFiles() error {
 		key := fmt.Sprintf("ownership_files::%d", i)
 		switch {
 		case !ownershipFileName.MatchString(file.Name):
-			errs = append(errs, fmt.Errorf("%s::name: %q; it takes the name of a file without its folder, such as smtpeter-1a2b3c.txt", key, file.Name))
+			errs = append(errs, fmt.Errorf("%s::name: %q; must be the name of a file without its folder, such as smtpeter-1a2b3c.txt", key, file.Name))
 		case names[file.Name]:
-			errs = append(errs, fmt.Errorf("%s::name: %q is there twice; it takes a name that no other has", key, file.Name))
+			errs = append(errs, fmt.Errorf("%s::name: %q is there twice; must be a name that no other has", key, file.Name))
 		case slices.Contains(c.ownershipPaths(file.Name), c.Path):
-			errs = append(errs, fmt.Errorf("%s::name: %q is where path takes reports; it takes another name", key, file.Name))
+			errs = append(errs, fmt.Errorf("%s::name: %q is where path takes reports; must be another name", key, file.Name))
 		}
 		names[file.Name] = true
 		if (file.Content == "") == (file.File == "") {
-			errs = append(errs, fmt.Errorf("%s: it takes exactly one of content, the text of the file, and file, where it is on disk", key))
+			errs = append(errs, fmt.Errorf("%s: must have exactly one of content, the text of the file, and file, where it is on disk", key))
 		}
 	}
 	return errors.Join(errs...)
@@ -335,20 +335,20 @@ func (c *Config) validateSignature() error {
 	var errs []error
 	s := c.Signature.Get()
 	if len(s.Accounts) == 0 || slices.Contains(s.Accounts, "") {
-		errs = append(errs, errors.New("signature::accounts: it takes the X-Copernica-ID of each account that is let in, at least one and none of them empty, such as environment-1234"))
+		errs = append(errs, errors.New("signature::accounts: must be the X-Copernica-ID of each account that is let in, at least one and none of them empty, such as environment-1234"))
 	}
 	if slices.Contains(s.Hosts, "") {
-		errs = append(errs, errors.New("signature::hosts: one is empty; it takes host names as the sender calls them, such as hooks.example.com"))
+		errs = append(errs, errors.New("signature::hosts: one is empty; must be host names as the sender calls them, such as hooks.example.com"))
 	}
 	if prefix := s.SignedPathPrefix; prefix != "" && (!strings.HasPrefix(prefix, "/") || path.Clean(prefix) != prefix || prefix == "/") {
-		errs = append(errs, fmt.Errorf("signature::signed_path_prefix: %q; it takes the start of a URL path with a leading slash and without a trailing one, such as /hooks", prefix))
+		errs = append(errs, fmt.Errorf("signature::signed_path_prefix: %q; must be the start of a URL path with a leading slash and without a trailing one, such as /hooks", prefix))
 	}
 	if s.MaxAge <= 0 {
-		errs = append(errs, fmt.Errorf("signature::max_age: %s; it takes a duration greater than 0", s.MaxAge))
+		errs = append(errs, fmt.Errorf("signature::max_age: %s; must be a duration greater than 0", s.MaxAge))
 	}
 	if s.Resolver != "" {
 		if _, err := netip.ParseAddrPort(s.Resolver); err != nil {
-			errs = append(errs, fmt.Errorf("signature::resolver: %q; it takes the IP address and port of a DNS server, such as 127.0.0.1:53", s.Resolver))
+			errs = append(errs, fmt.Errorf("signature::resolver: %q; must be the IP address and port of a DNS server, such as 127.0.0.1:53", s.Resolver))
 		}
 	}
 	return errors.Join(errs...)
@@ -382,7 +382,7 @@ func (c *RecipientConfig) validate() error {
 
 func (c *Config) validateTimezone() error {
 	if _, err := c.location(); err != nil {
-		return fmt.Errorf("timezone: %q; it takes UTC or an IANA time zone name such as Europe/Amsterdam", c.Timezone)
+		return fmt.Errorf("timezone: %q; must be UTC or an IANA time zone name such as Europe/Amsterdam", c.Timezone)
 	}
 	return nil
 }
@@ -451,7 +451,7 @@ func (c *TagsConfig) validate() error {
 	}{{"include", c.Include}, {"exclude", c.Exclude}} {
 		for _, pattern := range list.patterns {
 			if pattern == "" || !doublestar.ValidatePattern(pattern) {
-				errs = append(errs, fmt.Errorf(`tags::%s: %q; it takes glob patterns made of text, *, ?, [a-z], [!a-z], {one,other} and \ before a character that is meant literally`, list.key, pattern))
+				errs = append(errs, fmt.Errorf(`tags::%s: %q; must be glob patterns made of text, *, ?, [a-z], [!a-z], {one,other} and \ before a character that is meant literally`, list.key, pattern))
 			}
 		}
 	}
@@ -461,16 +461,16 @@ func (c *TagsConfig) validate() error {
 func (c *AggregationConfig) validate() error {
 	var errs []error
 	if c.Interval < minInterval {
-		errs = append(errs, fmt.Errorf("aggregation::interval: %s; it takes a duration of at least %s", c.Interval, minInterval))
+		errs = append(errs, fmt.Errorf("aggregation::interval: %s; must be a duration of at least %s", c.Interval, minInterval))
 	}
 	if c.Temporality != temporalityCumulative && c.Temporality != temporalityDelta {
-		errs = append(errs, fmt.Errorf("aggregation::temporality: %q; it takes %s or %s", c.Temporality, temporalityCumulative, temporalityDelta))
+		errs = append(errs, fmt.Errorf("aggregation::temporality: %q; must be %s or %s", c.Temporality, temporalityCumulative, temporalityDelta))
 	}
 	if c.CardinalityLimit < 1 {
-		errs = append(errs, fmt.Errorf("aggregation::cardinality_limit: %d; it takes a number of series of at least 1", c.CardinalityLimit))
+		errs = append(errs, fmt.Errorf("aggregation::cardinality_limit: %d; must be a number of series of at least 1", c.CardinalityLimit))
 	}
 	if c.MaxStale != 0 && c.MaxStale < c.Interval {
-		errs = append(errs, fmt.Errorf("aggregation::max_stale: %s; it takes a duration no shorter than aggregation::interval, or 0 for never", c.MaxStale))
+		errs = append(errs, fmt.Errorf("aggregation::max_stale: %s; must be a duration no shorter than aggregation::interval, or 0 for never", c.MaxStale))
 	}
 	return errors.Join(errs...)
 }
@@ -478,10 +478,10 @@ func (c *AggregationConfig) validate() error {
 func (c *DeduplicationConfig) validate() error {
 	var errs []error
 	if c.TTL <= 0 {
-		errs = append(errs, fmt.Errorf("deduplication::ttl: %s; it takes a duration greater than 0", c.TTL))
+		errs = append(errs, fmt.Errorf("deduplication::ttl: %s; must be a duration greater than 0", c.TTL))
 	}
 	if c.MaxEntries < 1 {
-		errs = append(errs, fmt.Errorf("deduplication::max_entries: %d; it takes a number of reports of at least 1", c.MaxEntries))
+		errs = append(errs, fmt.Errorf("deduplication::max_entries: %d; must be a number of reports of at least 1", c.MaxEntries))
 	}
 	return errors.Join(errs...)
 }
@@ -496,7 +496,7 @@ func (c *Config) validateMetrics() error {
 		{metadata.MetricsInfo.EmailDeliveryFailuresByTag.Name, c.Metrics.EmailDeliveryFailuresByTag.AggregationStrategy},
 	} {
 		if metric.strategy != metadata.AggregationStrategySum {
-			errs = append(errs, fmt.Errorf("metrics::%s::aggregation_strategy: %q; it takes %s", metric.name, metric.strategy, metadata.AggregationStrategySum))
+			errs = append(errs, fmt.Errorf("metrics::%s::aggregation_strategy: %q; must be %s", metric.name, metric.strategy, metadata.AggregationStrategySum))
 		}
 	}
 	return errors.Join(errs...)

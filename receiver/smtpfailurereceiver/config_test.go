@@ -264,7 +264,7 @@ func TestEveryKeyIsInTheFile(t *testing.T) {
 	walk("", reflect.ValueOf(defaults).Elem(), reflect.ValueOf(got).Elem())
 }
 
-// Each file is one mistake. It begins with what the message has to hold: the key, and what it takes.
+// Each file is one mistake. It begins with what the message has to hold: the key, and what it must be.
 func TestInvalidConfigs(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(configFiles, "invalid_*.yaml"))
 	require.NoError(t, err)

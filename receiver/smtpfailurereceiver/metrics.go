@@ -143,7 +143,7 @@ type instrument struct {
 	// kind of the events that it counts.
 	kind                    webhook.Kind
 	name, description, unit string
-	// byTag says that a report counts once for each tag rather than once.
+	// byTag reports whether a report counts once for each tag rather than once.
 	byTag bool
 	// attributes in the order of their names.
 	attributes []countedAttribute

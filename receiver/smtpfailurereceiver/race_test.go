@@ -2,5 +2,5 @@
 
 package smtpfailurereceiver
 
-// raceDetector says that the race detector is on.
+// raceDetector reports whether the race detector is on.
 const raceDetector = true

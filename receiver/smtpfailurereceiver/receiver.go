@@ -332,11 +332,11 @@ func (r *smtpFailureReceiver) openLedger(ctx context.Context, host component.Hos
 
 	extension, ok := host.GetExtensions()[*r.config.Storage]
 	if !ok {
-		return nil, fmt.Errorf("storage: there is no extension %q; it takes the name of a storage extension that is listed in service::extensions", r.config.Storage)
+		return nil, fmt.Errorf("storage: there is no extension %q; must be the name of a storage extension that is listed in service::extensions", r.config.Storage)
 	}
 	storageExtension, ok := extension.(storage.Extension)
 	if !ok {
-		return nil, fmt.Errorf("storage: the extension %q does not store anything; it takes the name of a storage extension such as file_storage", r.config.Storage)
+		return nil, fmt.Errorf("storage: the extension %q does not store anything; must be the name of a storage extension such as file_storage", r.config.Storage)
 	}
 	client, err := r.storageClient(ctx, storageExtension)
 	if err != nil {
@@ -408,7 +408,7 @@ func (r *smtpFailureReceiver) kept(ctx context.Context, name string, first []byt
 	return first, r.ledger.SetValue(ctx, name, first)
 }
 
-// open says that the endpoint can be reached from other machines and that nothing checks who calls.
+// open reports whether the endpoint can be reached from other machines and nothing checks who calls.
 func (r *smtpFailureReceiver) open() bool {
 	http := &r.config.HTTP
 	if r.config.Signature.HasValue() || http.Auth.HasValue() || http.TLS.HasValue() && http.TLS.Get().ClientCAFile != "" {

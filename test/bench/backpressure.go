@@ -114,7 +114,7 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 type ailment struct {
 	name      string
 	ail, heal func() error
-	// accepts says that reports are accepted nevertheless.
+	// accepts reports whether reports are accepted nevertheless.
 	accepts bool
 }
 

@@ -67,7 +67,7 @@ type contestant struct {
 	requests requests
 	// pool is what requests is taken from, where calls are signed. It is shared.
 	pool *signed
-	// counts says that it counts.
+	// counts reports whether it counts.
 	counts bool
 	// counter is the one in which what it is sent is counted.
 	counter string

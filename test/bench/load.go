@@ -169,7 +169,7 @@ func (r *running) run(duration time.Duration) error {
 	return nil
 }
 
-// due says that there is something to send now.
+// due reports whether there is something to send now.
 func (r *running) due(now time.Time) bool {
 	return !r.exhausted && now.Before(r.end) && (r.rate == 0 || float64(r.sent) < r.rate*now.Sub(r.began).Seconds())
 }

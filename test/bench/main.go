@@ -139,7 +139,7 @@ func (o *options) config(names ...string) []string {
 	return arguments
 }
 
-// wanted says that a contestant was asked for.
+// wanted reports whether a contestant was asked for.
 func (o *options) wanted(name string) bool {
 	return len(o.only) == 0 || slices.Contains(o.only, name)
 }

@@ -59,7 +59,7 @@ type mutant struct {
 	// Test is what killed it, as far as that is known.
 	Test   string
 	wanted bool
-	// known says that the outcome was taken over from an earlier run.
+	// known reports whether the outcome was taken over from an earlier run.
 	known bool
 }
 

@@ -59,7 +59,7 @@ func (s *source) render(out *bytes.Buffer, from, to int, changes []*change) {
 	out.Write(s.text[from:to])
 }
 
-// returning says that a statement returns something, so that the compiler may ask for it at the end of its function.
+// returning reports whether a statement returns something, so that the compiler may ask for it at the end of its function.
 func (s *source) returning(c *change) bool {
 	return strings.HasPrefix(string(s.text[c.from:c.to]), "return ")
 }
