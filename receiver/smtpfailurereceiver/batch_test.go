@@ -187,7 +187,7 @@ func TestASlowBatchDoesNotKeepTheRest(t *testing.T) {
 		defer b.stop()
 		add := func() {
 			require.True(t, b.enter())
-			b.add(&call{done: make(chan struct{})})
+			go b.add(&call{done: make(chan struct{})})
 			synctest.Wait()
 		}
 		for range 3 {
