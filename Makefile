@@ -10,7 +10,7 @@ RELEASE_TOOLS := actionlint cyclonedx-gomod go-licenses goreleaser govulncheck
 SERVERS := prometheus promtool loki
 TRANSFORMATIONS := test/transformations/node_modules
 # Those with code of ours.
-CODE := . internal/tools test test/bench test/compose test/mutation
+CODE := . internal/tools test test/bench test/compose
 MODULES := $(CODE) packaging/release test/bench/stock test/servers/prometheus
 SOURCES := $(shell find receiver internal -path internal/tools -prune -o -name '*.go' ! -name '*_test.go' -print)
 
@@ -43,7 +43,7 @@ run: build ## Build, then start the collector with the quickstart configuration
 test: ## Run the tests, with the race detector where there is a C compiler, and print the coverage
 	@scripts/test.sh
 	@# -count=1: they read files of other modules, of which the test cache knows nothing.
-	@for module in internal/tools test/bench test/compose test/mutation; do \
+	@for module in internal/tools test/bench test/compose; do \
 		(cd $$module && go test -count=1 ./...) || exit 1; \
 	done
 	cd test && go test -count=1 ./dashboard ./pictures
@@ -88,13 +88,6 @@ compat: .tools/builder .tools/compat ## Build and test the receiver with the old
 bench: build ## Run the benchmarks, and compare whole processes: a bare server, this receiver, the stock pipeline
 	go test -run '^$$' -bench . -benchmem ./...
 	cd test/bench && go run .
-
-.PHONY: mutate
-mutate: ## Break the code in every way that the tool knows, and see which breaks the tests notice
-	cd test/mutation && go run . -C ../.. \
-		-match 'internal/(ledger|privacy|signature|webhook)/' \
-		-skip '^(TestEveryByteCounts|TestSignatureHeaderChanged)$$' \
-		./internal/ledger ./internal/privacy ./internal/signature ./internal/webhook
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (10s)
