@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"encoding/binary"
+	"flag"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 )
+
+var exhaustive = flag.Bool("exhaustive", false, "play more histories, which takes minutes")
 
 var began = time.Date(2026, time.November, 21, 10, 0, 0, 0, time.UTC)
 

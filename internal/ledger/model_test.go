@@ -2,22 +2,14 @@ package ledger
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
-
-var seeds = flag.Int("ledger.seeds", 300, "how many random histories TestModel plays")
-
-// seedVariable names the environment variable that repeats one history.
-const seedVariable = "LEDGER_TEST_SEED"
 
 // TestModel plays random histories of a receiver: reports that come once and again, in batches of any size, logs pipelines
 // that accept, refuse some for good and some for now, stores that fail with and without effect, crashes at any write and
@@ -32,24 +24,23 @@ const seedVariable = "LEDGER_TEST_SEED"
 //
 // In the end the sender has sent everything again until it was acknowledged, and all sums are those of the distinct reports.
 func TestModel(t *testing.T) {
-	first, n := uint64(0), uint64(*seeds)
-	if testing.Short() {
-		n = min(n, 100)
-	}
-	if value := os.Getenv(seedVariable); value != "" {
-		seed, err := strconv.ParseUint(value, 10, 64)
-		require.NoError(t, err)
-		first, n = seed, 1
+	seeds := 100
+	if *exhaustive {
+		seeds = 4000
 	}
 	var all tally
-	for seed := first; seed < first+n; seed++ {
-		m := newModel(seed, &all)
-		if err := m.play(); err != nil {
-			t.Fatalf("seed %d: %v\n%s\nrepeat with %s=%d", seed, err, strings.Join(m.log, "\n"), seedVariable, seed)
-		}
+	played := 0
+	for seed := range seeds {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			m := newModel(uint64(seed), &all)
+			if err := m.play(); err != nil {
+				t.Fatalf("%v\n%s", err, strings.Join(m.log, "\n"))
+			}
+			played++
+		})
 	}
-	t.Logf("%d histories: %+v", n, all)
-	if n >= 100 {
+	t.Logf("%d histories: %+v", played, all)
+	if played == seeds {
 		require.NotZero(t, all.Surfaced, "no report was counted that nobody was told of: the test does not look where it should")
 		require.NotZero(t, all.Twice)
 		require.NotZero(t, all.Doubled)

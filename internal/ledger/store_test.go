@@ -225,9 +225,9 @@ func TestAStoreThatHangs(t *testing.T) {
 
 // Close comes after all writes, whatever is under way.
 func TestCloseBesideCommits(t *testing.T) {
-	rounds := 3000
-	if testing.Short() {
-		rounds = 300
+	rounds := 300
+	if *exhaustive {
+		rounds = 10_000
 	}
 	for range rounds {
 		s, d := newSetup(), newDisk()
