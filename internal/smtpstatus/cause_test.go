@@ -245,12 +245,14 @@ func TestCauseOfSameWords(t *testing.T) {
 	}
 }
 
-// Every rune is folded alike in either case, and to something that a word may hold.
-func TestPlain(t *testing.T) {
+// Every rune is folded alike in either case.
+func TestFoldIgnoresCase(t *testing.T) {
 	for r := rune(utf8.RuneSelf); r <= unicode.MaxRune; r++ {
-		want := foldAll("a" + string(r))
 		for _, other := range []rune{unicode.ToUpper(r), unicode.ToLower(r), unicode.ToTitle(r)} {
-			if got := foldAll("a" + string(other)); got != want {
+			if other == r {
+				continue
+			}
+			if want, got := foldAll("a"+string(r)), foldAll("a"+string(other)); got != want {
 				t.Fatalf("%q is folded to %q, but %q to %q", r, want, other, got)
 			}
 		}
