@@ -49,9 +49,10 @@ test: ## Run the tests, with the race detector where there is a C compiler, and 
 	cd test && go test -count=1 ./dashboard ./pictures
 
 .PHONY: exhaustive
-exhaustive: ## Run what the nightly workflow adds: every byte in every place of a signed call, and thousands of histories of the ledger
+exhaustive: ## Run the long form of tests that make test shortens, as the nightly workflow does
 	go test -count=1 -timeout 30m -run '^(TestEveryByteCounts|TestSignatureHeaderChanged)$$' ./internal/signature -exhaustive
 	go test -race -count=1 -timeout 30m ./internal/ledger -exhaustive
+	go test -count=1 -run '^TestHostileTextIsBounded$$' ./internal/privacy -exhaustive
 
 .PHONY: e2e
 e2e: build $(SERVERS:%=.tools/%) transformations ## Run the tests of the built distribution, with a real Prometheus, Loki and Kafka
