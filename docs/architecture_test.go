@@ -74,7 +74,7 @@ func imported(t *testing.T) (packages, edges []string) {
 				return err
 			}
 			if entry.IsDir() {
-				if entry.Name() == "testdata" || entry.Name() == "tools" || entry.Name() == "metadatatest" {
+				if slices.Contains([]string{"testdata", "tools", "metadatatest", "signaturetest"}, entry.Name()) {
 					return fs.SkipDir
 				}
 				return nil

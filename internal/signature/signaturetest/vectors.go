@@ -1,0 +1,56 @@
+package signaturetest
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+)
+
+// Vectors are requests that the sender's own reference signer signed.
+type Vectors struct {
+	KeyName   string
+	KeyRecord string
+	Date      time.Time // when they were signed
+	Requests  map[string]*Request
+}
+
+// ReadVectors reads testdata/vectors/signature.json, of which file is the path.
+func ReadVectors(file string) Vectors {
+	text, err := os.ReadFile(file) //nolint:gosec // The test names it.
+	if err != nil {
+		panic(err)
+	}
+	var content struct {
+		KeyID   string `json:"key_id"`
+		DNSTXT  string `json:"dns_txt"`
+		Date    string `json:"date"`
+		Vectors []struct {
+			Name          string            `json:"name"`
+			Method        string            `json:"method"`
+			RequestTarget string            `json:"request_target"`
+			Headers       map[string]string `json:"headers"`
+			Body          string            `json:"body"`
+		} `json:"vectors"`
+	}
+	if err := json.Unmarshal(text, &content); err != nil {
+		panic(err)
+	}
+	date, err := http.ParseTime(content.Date)
+	if err != nil {
+		panic(err)
+	}
+	v := Vectors{KeyName: content.KeyID, KeyRecord: content.DNSTXT, Date: date, Requests: make(map[string]*Request)}
+	for _, one := range content.Vectors {
+		r := &Request{Method: one.Method, Target: one.RequestTarget, Proto: "HTTP/1.1", Host: one.Headers["host"], Body: one.Body}
+		for _, name := range slices.Sorted(maps.Keys(one.Headers)) {
+			if name != "host" {
+				r.Add(name, one.Headers[name])
+			}
+		}
+		v.Requests[one.Name] = r
+	}
+	return v
+}
