@@ -53,6 +53,8 @@ exhaustive: ## Run the long form of tests that make test shortens, as the nightl
 	go test -count=1 -timeout 30m -run '^(TestEveryByteCounts|TestSignatureHeaderChanged)$$' ./internal/signature -exhaustive
 	go test -race -count=1 -timeout 30m ./internal/ledger -exhaustive
 	go test -count=1 -run '^TestHostileTextIsBounded$$' ./internal/privacy -exhaustive
+	go test -race -count=1 -timeout 30m -run '^TestConcurrentReportsAreAllCounted$$' ./receiver/smtpfailurereceiver -exhaustive
+	go test -count=1 -timeout 30m -run '^TestMemoryAndDiskAreBounded$$' ./receiver/smtpfailurereceiver -exhaustive
 
 .PHONY: e2e
 e2e: build $(SERVERS:%=.tools/%) transformations ## Run the tests of the built distribution, with a real Prometheus, Loki and Kafka

@@ -3,6 +3,7 @@ package smtpfailurereceiver
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,6 +19,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 )
+
+var exhaustive = flag.Bool("exhaustive", false, "send as many reports as the documents tell of, which takes minutes")
 
 // patience is how long a test waits for what has to come, so that one that hangs fails.
 const patience = 20 * time.Second

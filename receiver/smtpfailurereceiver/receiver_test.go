@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -40,40 +39,38 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
-func TestAThousandFailuresWithTheSameTime(t *testing.T) {
-	run := startRun(t, defaultConfig(), asItIs)
-	for i := range 1000 {
-		require.Equal(t, http.StatusOK, run.post(t, fmt.Sprintf("id=%d&time=1795256098&code=550&state=rcptto&tags[]=a&tags[]=b", i)).status)
+// Every report counts once, whatever its time, from however many connections it comes.
+func TestConcurrentReportsAreAllCounted(t *testing.T) {
+	const connections = 32
+	reports := 2000
+	if *exhaustive {
+		reports = 20_000
 	}
-	require.NoError(t, run.receiver.Shutdown(t.Context()))
-	assert.Equal(t, map[string]int64{failuresMetric: 1000, byTagMetric: 2000}, totals(run.metrics))
-	assert.Equal(t, 1000, run.logs.LogRecordCount())
-}
-
-func TestTwentyThousandFailuresFrom32ConnectionsInAnyOrderOfTime(t *testing.T) {
-	const connections, reports = 32, 20_000
-	for _, temporality := range []string{temporalityCumulative, temporalityDelta} {
-		t.Run(temporality, func(t *testing.T) {
+	for _, tc := range []struct {
+		name, temporality string
+		spread            int // seconds between the times of two reports
+	}{
+		{"cumulative, in any order of time", temporalityCumulative, 1},
+		{"delta, in any order of time", temporalityDelta, 1},
+		{"cumulative, all with the same time", temporalityCumulative, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
 			config := defaultConfig()
 			config.Aggregation.Interval = 20 * time.Millisecond
-			config.Aggregation.Temporality = temporality
+			config.Aggregation.Temporality = tc.temporality
 			run := startRun(t, config, asItIs)
 
 			client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections}}
 			defer client.CloseIdleConnections()
 			order := rand.New(rand.NewPCG(1, 2)).Perm(reports)
-			var next atomic.Int64
+			var sent atomic.Int64
 			var sending sync.WaitGroup
 			for range connections {
 				sending.Go(func() {
-					for i := next.Add(1) - 1; i < reports; i = next.Add(1) - 1 {
-						form := url.Values{
-							"id":     {strconv.FormatInt(i, 10)},
-							"time":   {strconv.Itoa(1_795_000_000 + order[i])},
-							"code":   {strconv.Itoa(550 + order[i]%4)},
-							"tags[]": {"all", "tag" + strconv.Itoa(order[i]%10)},
-						}
-						answer, err := do(client, newForm(t.Context(), run.url(), form.Encode()))
+					for i := int(sent.Add(1)) - 1; i < reports; i = int(sent.Add(1)) - 1 {
+						n := order[i]
+						form := fmt.Sprintf("id=%d&time=%d&code=%d&tags[]=all&tags[]=tag%d", i, 1_795_000_000+n*tc.spread, 550+n%4, n%10)
+						answer, err := do(client, newForm(t.Context(), run.url(), form))
 						if err != nil || answer.status != http.StatusOK {
 							t.Errorf("%d, %v", answer.status, err)
 							return
@@ -83,7 +80,7 @@ func TestTwentyThousandFailuresFrom32ConnectionsInAnyOrderOfTime(t *testing.T) {
 			}
 			sending.Wait()
 			require.NoError(t, run.receiver.Shutdown(t.Context()))
-			assert.Equal(t, map[string]int64{failuresMetric: reports, byTagMetric: 2 * reports}, totals(run.metrics))
+			assert.Equal(t, map[string]int64{failuresMetric: int64(reports), byTagMetric: int64(2 * reports)}, totals(run.metrics))
 			assert.Equal(t, reports, run.logs.LogRecordCount())
 			assert.Equal(t, strconv.Itoa(reports), run.count(t, requests("accepted", 200)))
 		})
