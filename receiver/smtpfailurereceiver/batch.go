@@ -12,19 +12,22 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 )
 
 const (
-	// maxWaiting is the number of reports that may wait for their outcome, those that are handed over among them.
+	// maxWaiting is the number of reports that may wait for their outcome, those in a batch included.
 	maxWaiting = 4096
-	// maxBatches is the number of batches under way. The more there are, the smaller they are, so usually it is one; but
-	// one that takes longer than slowBatch does not keep what comes after.
+	// maxBatches is the number of batches that run at the same time.
 	maxBatches = 4
+	// A batch that takes less than quickBatch waits for nothing, so that sharing it gains nothing. What
+	// comes during one that takes longer than slowBatch is not kept waiting for its end.
+	quickBatch = 100 * time.Microsecond
 	slowBatch  = 100 * time.Millisecond
-	// maxBatchReports and maxBatchBytes bound one call of the pipelines: exporters send it as one message, and backends
+	// maxBatchReports and maxBatchBytes bound a batch, which exporters send as one message: backends
 	// refuse those of more than a few megabytes.
 	maxBatchReports = 512
 	maxBatchBytes   = 1 << 20
@@ -37,200 +40,138 @@ var (
 
 // call is a report that waits for its outcome.
 type call struct {
-	event *webhook.Event
-	// values are those of its shared attributes.
-	values  []attributeValue
+	event   *webhook.Event
+	values  []attributeValue // of the shared attributes
 	attempt *ledger.Attempt
-	// size of the body.
-	size int
-	// span is that of the request, client who made it.
-	span   trace.SpanContext
-	client client.Info
-	// done is closed when outcome, or err in place of it, is set for good.
-	done    chan struct{}
-	outcome ledger.Outcome
-	err     error
+	size    int // of the body
+	span    trace.SpanContext
+	client  client.Info
+
+	// batch brings the batch that the call's goroutine has to run, and is closed when outcome, or err
+	// in place of it, is set.
+	batch     chan []*call
+	abandoned bool // nobody receives from batch
+	outcome   ledger.Outcome
+	err       error
 }
 
-// batcher has calls that come while others are under way share what comes next. Nobody waits for a timer: a call that comes
-// alone goes alone.
+// batcher has calls share ConsumeLogs and Commit. While batches are quick, each call is one of its
+// own; while they wait for a disk or a network, the calls that come meanwhile are the next one. No
+// call waits for a timer, and each batch is run by the goroutine of its first call.
 type batcher struct {
 	process func([]*call)
 	now     func() time.Time
 	// most is the number of reports in a batch.
 	most int
+	// room is what is left of maxWaiting.
+	room *semaphore.Weighted
 
 	mu      sync.Mutex
 	waiting []*call
-	// entered is the number of reports that have not got their outcome, running that of batches.
-	entered, running int
-	// began is when the last batch began.
-	began time.Time
-	// idle is closed when running gets 0, and nil when nobody waits for that.
-	idle chan struct{}
-	// parked goroutines wait for wake. They are kept because the stack of a new one grows with its first
-	// batch, which takes a fifth of a call.
-	parked  int
-	wake    chan struct{}
-	stopped bool
+	running int           // batches
+	began   time.Time     // when the last batch began
+	took    time.Duration // how long the batch that ended last took
 }
 
 func newBatcher(process func([]*call), now func() time.Time) *batcher {
-	return &batcher{process: process, now: now, most: maxBatchReports, wake: make(chan struct{}, maxBatches)}
+	return &batcher{process: process, now: now, most: maxBatchReports, room: semaphore.NewWeighted(maxWaiting)}
 }
 
-// enter makes room for a report, and reports whether there is some.
-func (b *batcher) enter() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.entered >= maxWaiting {
-		return false
+// do has a call processed, and returns its error. It returns the context's when that ends before; the
+// call is processed all the same. The call has to have room, which do gives back.
+func (b *batcher) do(ctx context.Context, c *call) error {
+	c.batch = make(chan []*call, 1)
+	b.add(c)
+	for {
+		select {
+		case batch, running := <-c.batch:
+			if !running {
+				return c.err
+			}
+			b.run(batch)
+		case <-ctx.Done():
+			b.abandon(c)
+			return ctx.Err()
+		}
 	}
-	b.entered++
-	return true
 }
 
-// leave gives up the room of reports.
-func (b *batcher) leave(reports int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.entered -= reports
-}
-
-// add takes a call that has room. Where no batch is under way, it takes the next one itself, which is the call, and leaves
-// what has come meanwhile to a goroutine: waking one for each call that comes alone took 40 % of the handler's time.
 func (b *batcher) add(c *call) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.waiting = append(b.waiting, c)
-	switch {
-	case b.running == 0:
-		b.running++
-		batch := b.pop()
-		b.mu.Unlock()
-		b.take(batch)
-		b.mu.Lock()
-		if len(b.waiting) == 0 {
-			b.finish()
-		} else {
-			b.resume()
-		}
-	case b.running < maxBatches && b.now().Sub(b.began) > slowBatch:
-		b.running++
-		b.resume()
+	share := b.took >= quickBatch && b.now().Sub(b.began) <= slowBatch
+	if b.running == 0 || b.most == 1 || b.running < maxBatches && !share {
+		b.start()
 	}
 }
 
-// resume has a goroutine take batches. The lock is held.
-func (b *batcher) resume() {
-	if b.parked == 0 {
-		go b.run()
-		return
-	}
-	b.parked--
-	b.wake <- struct{}{}
-}
-
-// run takes batches until nothing waits, and again each time that it is woken.
-func (b *batcher) run() {
-	for awake := true; awake; _, awake = <-b.wake {
-		for batch := b.next(); len(batch) > 0; batch = b.next() {
-			b.take(batch)
-		}
-	}
-}
-
-func (b *batcher) take(batch []*call) {
-	b.process(batch)
-	for _, c := range batch {
-		close(c.done)
-	}
-	b.leave(len(batch))
-}
-
-// stop ends the goroutines that are parked, and the others once nothing waits.
-func (b *batcher) stop() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.stopped, b.parked = true, 0
-	close(b.wake)
-}
-
-// next returns the next batch; it is empty when nothing waits, and the goroutine parks then.
-func (b *batcher) next() []*call {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	batch := b.pop()
-	if len(batch) == 0 {
-		if !b.stopped {
-			b.parked++
-		}
-		b.finish()
-	}
-	return batch
-}
-
-// pop returns the next batch. The lock is held.
-func (b *batcher) pop() []*call {
+// start takes the next batch from what waits, and has it run. The lock is held.
+func (b *batcher) start() {
 	n, bytes := 0, 0
 	for n < min(len(b.waiting), b.most) && (n == 0 || bytes+b.waiting[n].size <= maxBatchBytes) {
 		bytes += b.waiting[n].size
 		n++
 	}
 	batch := b.waiting[:n:n]
-	b.waiting = b.waiting[n:]
-	if len(b.waiting) == 0 {
+	if b.waiting = b.waiting[n:]; len(b.waiting) == 0 {
 		b.waiting = nil
 	}
+	b.running++
 	b.began = b.now()
-	return batch
-}
-
-// finish ends what takes batches. The lock is held.
-func (b *batcher) finish() {
-	b.running--
-	if b.running == 0 && b.idle != nil {
-		close(b.idle)
-		b.idle = nil
+	if batch[0].abandoned {
+		go b.run(batch)
+		return
 	}
+	batch[0].batch <- batch
 }
 
-// wait returns when no batch is under way, or with an error when the context has ended before.
-func (b *batcher) wait(ctx context.Context) error {
+func (b *batcher) run(batch []*call) {
+	began := b.now()
+	b.process(batch)
+	for _, c := range batch {
+		close(c.batch)
+	}
+	b.room.Release(int64(len(batch)))
+
 	b.mu.Lock()
-	if b.running == 0 {
-		b.mu.Unlock()
-		return nil
-	}
-	if b.idle == nil {
-		b.idle = make(chan struct{})
-	}
-	idle := b.idle
-	b.mu.Unlock()
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("reports were under way: %w", ctx.Err())
+	defer b.mu.Unlock()
+	b.took = b.now().Sub(began)
+	b.running--
+	if len(b.waiting) > 0 {
+		b.start()
 	}
 }
 
-// processBatch gives the outcome to each call.
+// abandon has the call's batch run by another goroutine, should it be given to the call's.
+func (b *batcher) abandon(c *call) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.abandoned = true
+	select {
+	case batch, running := <-c.batch:
+		if running {
+			go b.run(batch)
+		}
+	default:
+	}
+}
+
+// wait returns when no report waits for its outcome, or with an error when the context ends before.
+func (b *batcher) wait(ctx context.Context) error {
+	if err := b.room.Acquire(ctx, maxWaiting); err != nil {
+		return fmt.Errorf("reports were under way: %w", err)
+	}
+	b.room.Release(maxWaiting)
+	return nil
+}
+
+// processBatch gives each call its outcome, or an error.
 func (r *smtpFailureReceiver) processBatch(batch []*call) {
 	err := r.guard(func() error {
-		var recorded, done []*call
-		for _, c := range batch {
-			if c.event.Kind.HasRecord() {
-				recorded = append(recorded, c)
-				continue
-			}
-			c.outcome = ledger.Accepted
-			done = append(done, c)
-		}
-		if len(recorded) > 0 {
-			done = append(done, r.consume(recorded)...)
-		}
-		return r.commit(done)
+		r.consume(batch)
+		r.commit(batch)
+		return nil
 	})
 	for _, c := range batch {
 		if err != nil {
@@ -243,33 +184,30 @@ func (r *smtpFailureReceiver) processBatch(batch []*call) {
 	}
 }
 
-// consume hands the records of calls to the logs pipelines, in one call if that works, and returns the calls that are done
-// with, those without a record among them. A report that they refuse for good is one of these: the failure happened all the same, so that it counts, and
-// nobody has to report it again.
-func (r *smtpFailureReceiver) consume(batch []*call) (done []*call) {
+// consume hands the records of calls to the logs pipelines. What the pipelines refuse for good has an
+// outcome all the same: the failure happened, so that it counts, and nobody has to report it again.
+func (r *smtpFailureReceiver) consume(batch []*call) {
 	recorded := make([]*call, 0, len(batch))
 	for _, c := range batch {
 		if r.logs != nil && c.event.Kind.HasRecord() {
 			recorded = append(recorded, c)
-			continue
+		} else {
+			c.outcome = ledger.Accepted
 		}
-		c.outcome = ledger.Accepted
-		done = append(done, c)
 	}
-	if len(recorded) == 0 {
-		return done
+	if len(recorded) > 0 {
+		r.consumeRecords(recorded)
 	}
-	return append(done, r.consumeRecords(recorded)...)
 }
 
-func (r *smtpFailureReceiver) consumeRecords(batch []*call) (done []*call) {
+func (r *smtpFailureReceiver) consumeRecords(batch []*call) {
 	err := r.consumeLogs(batch)
 	if len(batch) > 1 && (isPermanent(err) || errors.Is(err, errPanicked)) {
 		// It may be because of one of them only.
 		for i := range batch {
-			done = append(done, r.consumeRecords(batch[i:i+1])...)
+			r.consumeRecords(batch[i : i+1])
 		}
-		return done
+		return
 	}
 	for _, c := range batch {
 		switch {
@@ -279,11 +217,8 @@ func (r *smtpFailureReceiver) consumeRecords(batch []*call) (done []*call) {
 			c.outcome = ledger.Refused
 		default:
 			c.err = err
-			continue
 		}
-		done = append(done, c)
 	}
-	return done
 }
 
 func (r *smtpFailureReceiver) consumeLogs(batch []*call) error {
@@ -312,20 +247,23 @@ func (r *smtpFailureReceiver) consumeLogs(batch []*call) error {
 	return err
 }
 
-// commit has calls counted and remembered.
-func (r *smtpFailureReceiver) commit(done []*call) error {
-	if len(done) == 0 {
-		return nil
+// commit has the calls that have an outcome counted and remembered.
+func (r *smtpFailureReceiver) commit(batch []*call) {
+	entries := make([]ledger.Entry, 0, len(batch))
+	for _, c := range batch {
+		if c.outcome != 0 {
+			entries = append(entries, ledger.Entry{Attempt: c.attempt, Outcome: c.outcome, Counts: r.counters.counts(c.event, c.values)})
+		}
 	}
-	entries := make([]ledger.Entry, len(done))
-	for i, c := range done {
-		entries[i] = ledger.Entry{Attempt: c.attempt, Outcome: c.outcome, Counts: r.counters.counts(c.event, c.values)}
+	if len(entries) == 0 {
+		return
 	}
 	err := r.ledger.Commit(context.Background(), entries)
-	for _, c := range done {
-		c.err = err
+	for _, c := range batch {
+		if c.outcome != 0 {
+			c.err = err
+		}
 	}
-	return nil
 }
 
 // guard makes an error of a panic.

@@ -40,12 +40,6 @@ func idsIn(logs plog.Logs) (ids []string) {
 	return ids
 }
 
-func entered(b *batcher) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.entered
-}
-
 // together starts a receiver whose pipelines hold what comes until so many reports wait, and sends these. It returns the
 // statuses by id, and the receiver.
 func together(t *testing.T, reports int, logs consumer.Logs) (map[string]int, *run) {
@@ -146,72 +140,120 @@ func TestCallsThatComeTogether(t *testing.T) {
 				}
 			}
 			assert.Equal(t, append([]int{1}, tc.calls...), calls)
-			assert.Zero(t, entered(run.receiver.batches))
+			require.NoError(t, run.receiver.batches.wait(t.Context()))
 			require.NoError(t, run.receiver.Shutdown(t.Context()))
 			assert.Equal(t, tc.total, totals(run.metrics)[failuresMetric])
 		})
 	}
 }
 
-func TestABatchHasBounds(t *testing.T) {
+func TestBatchIsBounded(t *testing.T) {
 	b := newBatcher(nil, time.Now)
+	next := func() int {
+		first := b.waiting[0]
+		first.batch = make(chan []*call, 1)
+		b.start()
+		return len(<-first.batch)
+	}
 	for range maxBatchReports + 1 {
 		b.waiting = append(b.waiting, &call{size: 100})
 	}
-	b.running = 1
-	assert.Len(t, b.next(), maxBatchReports)
+	assert.Equal(t, maxBatchReports, next())
 	for range 4 {
 		b.waiting = append(b.waiting, &call{size: maxBatchBytes / 2})
 	}
-	assert.Len(t, b.next(), 2)
-	assert.Len(t, b.next(), 2)
+	assert.Equal(t, 2, next())
+	assert.Equal(t, 2, next())
 	b.waiting = []*call{b.waiting[0], {size: 10 * maxBatchBytes}}
-	assert.Len(t, b.next(), 1)
-	assert.Len(t, b.next(), 1, "what is larger goes alone")
-	assert.Empty(t, b.next())
-	assert.Zero(t, b.running)
+	assert.Equal(t, 1, next())
+	assert.Equal(t, 1, next(), "a report that is larger goes alone")
+	assert.Empty(t, b.waiting)
 }
 
-// One batch is under way, and more where that takes long.
-func TestASlowBatchDoesNotKeepTheRest(t *testing.T) {
+// startBatches returns a batcher whose batches end when release is closed, what sends it a call, and
+// the sizes of the batches that have begun.
+func startBatches(t *testing.T) (b *batcher, send func(ctx context.Context) error, sizes func() []int, release chan struct{}) {
+	t.Helper()
+	var mu sync.Mutex
+	var began []int
+	release = make(chan struct{})
+	b = newBatcher(func(batch []*call) {
+		mu.Lock()
+		began = append(began, len(batch))
+		mu.Unlock()
+		<-release
+	}, time.Now)
+	send = func(ctx context.Context) error {
+		require.True(t, b.room.TryAcquire(1))
+		var err error
+		go func() { err = b.do(ctx, new(call)) }()
+		synctest.Wait()
+		return err
+	}
+	sizes = func() []int {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(began)
+	}
+	return b, send, sizes, release
+}
+
+func TestSlowBatchDoesNotKeepTheRestWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var sizes []int
-		var mu sync.Mutex
-		release := make(chan struct{})
-		b := newBatcher(func(batch []*call) {
-			mu.Lock()
-			sizes = append(sizes, len(batch))
-			mu.Unlock()
-			<-release
-		}, time.Now)
-		defer b.stop()
-		add := func() {
-			require.True(t, b.enter())
-			go b.add(&call{done: make(chan struct{})})
-			synctest.Wait()
-		}
+		b, send, sizes, release := startBatches(t)
+		b.took = slowBatch
 		for range 3 {
-			add()
+			require.NoError(t, send(t.Context()))
 		}
 		time.Sleep(slowBatch + 1)
 		for range 2 * maxBatches {
-			add()
+			require.NoError(t, send(t.Context()))
 			time.Sleep(slowBatch + 1)
 		}
-		assert.Equal(t, []int{1, 3, 1, 1}, sizes)
+		assert.Equal(t, []int{1, 3, 1, 1}, sizes())
 		close(release)
 		require.NoError(t, b.wait(t.Context()))
-		assert.Equal(t, []int{1, 3, 1, 1, 2*maxBatches - 3}, sizes)
+		assert.Equal(t, []int{1, 3, 1, 1, 2*maxBatches - 3}, sizes())
 	})
 }
 
-func TestTooManyThatWait(t *testing.T) {
-	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.batches.entered = maxWaiting })
+func TestCallsShareNothingWhileBatchesAreQuick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, send, sizes, release := startBatches(t)
+		b.took = quickBatch - 1
+		for range maxBatches + 3 {
+			require.NoError(t, send(t.Context()))
+		}
+		assert.Equal(t, []int{1, 1, 1, 1}, sizes())
+		close(release)
+		require.NoError(t, b.wait(t.Context()))
+		assert.Equal(t, []int{1, 1, 1, 1, 3}, sizes())
+	})
+}
+
+// A caller that hangs up, be it the first of a batch that waits, stops nobody's batch.
+func TestAbandonedCallIsProcessed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, send, sizes, release := startBatches(t)
+		b.took = slowBatch
+		require.NoError(t, send(t.Context()))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.ErrorIs(t, send(ctx), context.Canceled)
+		require.NoError(t, send(t.Context()))
+		close(release)
+		require.NoError(t, b.wait(t.Context()))
+		assert.Equal(t, []int{1, 2}, sizes())
+	})
+}
+
+func TestTooManyWaiting(t *testing.T) {
+	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { require.True(t, r.batches.room.TryAcquire(maxWaiting)) })
 	got := run.post(t, "id=1")
 	assert.Equal(t, http.StatusServiceUnavailable, got.status)
 	assert.Equal(t, retryAfter, got.header.Get("Retry-After"))
 	assert.Equal(t, "1", run.count(t, requests("too_many_waiting", 503)))
-	run.receiver.batches.leave(maxWaiting)
+	run.receiver.batches.room.Release(maxWaiting)
 	assert.Equal(t, http.StatusOK, run.post(t, "id=1").status)
 }
 
@@ -314,7 +356,6 @@ func TestWhateverHangs(t *testing.T) {
 				})
 			}
 			sending.Wait()
-			assert.LessOrEqual(t, entered(run.receiver.batches), 100)
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
 			began := time.Now()

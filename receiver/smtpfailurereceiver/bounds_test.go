@@ -39,7 +39,6 @@ func TestMemoryAndDiskAreBounded(t *testing.T) {
 	r.ledger, err = r.openLedger(t.Context(), newStorageHost(t, directory))
 	require.NoError(t, err)
 	defer func() {
-		r.batches.stop()
 		require.NoError(t, r.ledger.Close(context.WithoutCancel(t.Context())))
 	}()
 

@@ -185,12 +185,12 @@ func (r *smtpFailureReceiver) readBody(req *http.Request) (body string, n int64,
 // accept has a report handed to the logs pipelines and counted, once however often it is sent. It returns a response when
 // that is over and done with, and an error when the report has to be sent again.
 func (r *smtpFailureReceiver) accept(ctx context.Context, c *call) (*response, error) {
-	if !r.batches.enter() {
+	if !r.batches.room.TryAcquire(1) {
 		return nil, errTooManyWaiting
 	}
 	attempt, known, err := r.ledger.Begin(ctx, c.event.Kind.String(), ledger.ID(c.event.Identity))
 	if attempt == nil {
-		r.batches.leave(1)
+		r.batches.room.Release(1)
 		if err != nil {
 			return nil, err
 		}
@@ -200,15 +200,9 @@ func (r *smtpFailureReceiver) accept(ctx context.Context, c *call) (*response, e
 		}
 		return responseDuplicate, nil
 	}
-	c.attempt, c.done = attempt, make(chan struct{})
-	r.batches.add(c)
-	select {
-	case <-c.done:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if c.err != nil {
-		return nil, c.err
+	c.attempt = attempt
+	if err := r.batches.do(ctx, c); err != nil {
+		return nil, err
 	}
 	for _, field := range c.event.Anomalies {
 		r.telemetry.anomaly(ctx, field)

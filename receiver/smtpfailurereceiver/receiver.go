@@ -451,7 +451,6 @@ func (r *smtpFailureReceiver) shutdown(ctx context.Context) error {
 		r.verifier.Close()
 	}
 	errs = append(errs, r.batches.wait(ctx))
-	r.batches.stop()
 	if r.flushing != nil {
 		errs = append(errs, r.stopAndFlush(ctx))
 	}
