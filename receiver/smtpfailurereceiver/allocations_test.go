@@ -23,7 +23,7 @@ func TestAllocations(t *testing.T) {
 	if testing.CoverMode() != "" {
 		t.Skip("what counts coverage keeps functions from being inlined; scripts/test.sh runs this test without it")
 	}
-	batch := []*call{callOf(typicalReport(t))}
+	batch := []*queuedEvent{queued(typicalReport(t))}
 	resource := newResource(nil)
 
 	for _, stage := range []struct {
@@ -83,7 +83,7 @@ func verifying(t *testing.T) func() {
 func counting(t *testing.T, series int) func() {
 	t.Helper()
 	l, c := withSeries(t, series)
-	one := callOf(typicalReport(t))
+	one := queued(typicalReport(t))
 	return func() { count(t, l, c, one) }
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,28 +39,28 @@ var (
 	errPanicked       = errors.New("a component panicked")
 )
 
-// call is a report that waits for its outcome.
-type call struct {
-	event   *webhook.Event
-	values  []attributeValue // of the shared attributes
+// queuedEvent is an event that waits for its outcome.
+type queuedEvent struct {
+	*webhook.Event
+
 	attempt *ledger.Attempt
 	size    int // of the body
 	span    trace.SpanContext
 	client  client.Info
 
-	// batch brings the batch that the call's goroutine has to run, and is closed when outcome, or err
+	// batch brings the batch that the event's goroutine has to run, and is closed when outcome, or err
 	// in place of it, is set.
-	batch     chan []*call
+	batch     chan []*queuedEvent
 	abandoned bool // nobody receives from batch
 	outcome   ledger.Outcome
 	err       error
 }
 
-// batcher has calls share ConsumeLogs and Commit. While batches are quick, each call is one of its
-// own; while they wait for a disk or a network, the calls that come meanwhile are the next one. No
-// call waits for a timer, and each batch is run by the goroutine of its first call.
+// batcher has events share ConsumeLogs and Commit. While batches are quick, each event is one of its
+// own; while they wait for a disk or a network, the events that come meanwhile are the next one. No
+// event waits for a timer, and each batch is run by the goroutine of its first event.
 type batcher struct {
-	process func([]*call)
+	process func([]*queuedEvent)
 	now     func() time.Time
 	// most is the number of reports in a batch.
 	most int
@@ -67,39 +68,39 @@ type batcher struct {
 	room *semaphore.Weighted
 
 	mu      sync.Mutex
-	waiting []*call
+	waiting []*queuedEvent
 	running int           // batches
 	began   time.Time     // when the last batch began
 	took    time.Duration // how long the batch that ended last took
 }
 
-func newBatcher(process func([]*call), now func() time.Time) *batcher {
+func newBatcher(process func([]*queuedEvent), now func() time.Time) *batcher {
 	return &batcher{process: process, now: now, most: maxBatchReports, room: semaphore.NewWeighted(maxWaiting)}
 }
 
-// do has a call processed, and returns its error. It returns the context's when that ends before; the
-// call is processed all the same. The call has to have room, which do gives back.
-func (b *batcher) do(ctx context.Context, c *call) error {
-	c.batch = make(chan []*call, 1)
-	b.add(c)
+// do has an event processed and returns its error. It returns the context's when that ends before; the
+// event is processed all the same. The caller has to have acquired room, which do gives back.
+func (b *batcher) do(ctx context.Context, event *queuedEvent) error {
+	event.batch = make(chan []*queuedEvent, 1)
+	b.add(event)
 	for {
 		select {
-		case batch, running := <-c.batch:
+		case batch, running := <-event.batch:
 			if !running {
-				return c.err
+				return event.err
 			}
 			b.run(batch)
 		case <-ctx.Done():
-			b.abandon(c)
+			b.abandon(event)
 			return ctx.Err()
 		}
 	}
 }
 
-func (b *batcher) add(c *call) {
+func (b *batcher) add(event *queuedEvent) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.waiting = append(b.waiting, c)
+	b.waiting = append(b.waiting, event)
 	share := b.took >= quickBatch && b.now().Sub(b.began) <= slowBatch
 	if b.running == 0 || b.most == 1 || b.running < maxBatches && !share {
 		b.start()
@@ -126,11 +127,11 @@ func (b *batcher) start() {
 	batch[0].batch <- batch
 }
 
-func (b *batcher) run(batch []*call) {
+func (b *batcher) run(batch []*queuedEvent) {
 	began := b.now()
 	b.process(batch)
-	for _, c := range batch {
-		close(c.batch)
+	for _, event := range batch {
+		close(event.batch)
 	}
 	b.room.Release(int64(len(batch)))
 
@@ -143,13 +144,13 @@ func (b *batcher) run(batch []*call) {
 	}
 }
 
-// abandon has the call's batch run by another goroutine, should it be given to the call's.
-func (b *batcher) abandon(c *call) {
+// abandon has another goroutine run the batch that the event's would have to run.
+func (b *batcher) abandon(event *queuedEvent) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c.abandoned = true
+	event.abandoned = true
 	select {
-	case batch, running := <-c.batch:
+	case batch, running := <-event.batch:
 		if running {
 			go b.run(batch)
 		}
@@ -166,33 +167,33 @@ func (b *batcher) wait(ctx context.Context) error {
 	return nil
 }
 
-// processBatch gives each call its outcome, or an error.
-func (r *smtpFailureReceiver) processBatch(batch []*call) {
+// processBatch gives each event its outcome, or an error.
+func (r *smtpFailureReceiver) processBatch(batch []*queuedEvent) {
 	err := r.guard(func() error {
 		r.consume(batch)
 		r.commit(batch)
 		return nil
 	})
-	for _, c := range batch {
+	for _, event := range batch {
 		if err != nil {
-			c.err = err
+			event.err = err
 		}
 		// What the store could not take is the ledger's to try again.
-		if err != nil || c.outcome == 0 {
-			c.attempt.Release()
+		if err != nil || event.outcome == 0 {
+			event.attempt.Release()
 		}
 	}
 }
 
-// consume hands the records of calls to the logs pipelines. What the pipelines refuse for good has an
+// consume hands the records of events to the logs pipelines. What the pipelines refuse for good has an
 // outcome all the same: the failure happened, so that it counts, and nobody has to report it again.
-func (r *smtpFailureReceiver) consume(batch []*call) {
-	recorded := make([]*call, 0, len(batch))
-	for _, c := range batch {
-		if r.logs != nil && c.event.Kind.HasRecord() {
-			recorded = append(recorded, c)
+func (r *smtpFailureReceiver) consume(batch []*queuedEvent) {
+	recorded := make([]*queuedEvent, 0, len(batch))
+	for _, event := range batch {
+		if r.logs != nil && event.Kind.HasRecord() {
+			recorded = append(recorded, event)
 		} else {
-			c.outcome = ledger.Accepted
+			event.outcome = ledger.Accepted
 		}
 	}
 	if len(recorded) > 0 {
@@ -200,7 +201,7 @@ func (r *smtpFailureReceiver) consume(batch []*call) {
 	}
 }
 
-func (r *smtpFailureReceiver) consumeRecords(batch []*call) {
+func (r *smtpFailureReceiver) consumeRecords(batch []*queuedEvent) {
 	err := r.consumeLogs(batch)
 	if len(batch) > 1 && (isPermanent(err) || errors.Is(err, errPanicked)) {
 		// It may be because of one of them only.
@@ -209,28 +210,28 @@ func (r *smtpFailureReceiver) consumeRecords(batch []*call) {
 		}
 		return
 	}
-	for _, c := range batch {
+	for _, event := range batch {
 		switch {
 		case err == nil:
-			c.outcome = ledger.Accepted
+			event.outcome = ledger.Accepted
 		case isPermanent(err):
-			c.outcome = ledger.Refused
+			event.outcome = ledger.Refused
 		default:
-			c.err = err
+			event.err = err
 		}
 	}
 }
 
-func (r *smtpFailureReceiver) consumeLogs(batch []*call) error {
-	// A sender that hangs up does not stop what has begun: half of the pipelines may have the record already.
+func (r *smtpFailureReceiver) consumeLogs(batch []*queuedEvent) error {
+	// Not a request's context: a sender that hangs up does not stop what half of the pipelines may have.
 	ctx := context.Background()
 	if span := batch[0].span; span.IsValid() {
 		ctx = trace.ContextWithSpanContext(ctx, span)
 	}
 	operation := r.obsreport.StartLogsOp(ctx)
-	for _, c := range batch[1:] {
-		if c.span.IsValid() {
-			trace.SpanFromContext(operation).AddLink(trace.Link{SpanContext: c.span})
+	for _, event := range batch[1:] {
+		if event.span.IsValid() {
+			trace.SpanFromContext(operation).AddLink(trace.Link{SpanContext: event.span})
 		}
 	}
 	if r.batches.most == 1 {
@@ -240,28 +241,28 @@ func (r *smtpFailureReceiver) consumeLogs(batch []*call) error {
 		return r.logs.ConsumeLogs(operation, newLogs(batch, r.resource, r.settings.BuildInfo.Version))
 	})
 	r.obsreport.EndLogsOp(operation, formatReport, len(batch), err)
-	r.telemetry.consumed(len(batch))
+	r.telemetry.consumedLogs(len(batch))
 	if isPermanent(err) {
 		r.logger.Warn("The logs pipelines refused reports for good", zap.Int("reports", len(batch)), zap.Error(err))
 	}
 	return err
 }
 
-// commit has the calls that have an outcome counted and remembered.
-func (r *smtpFailureReceiver) commit(batch []*call) {
+// commit has the events that have an outcome counted and remembered.
+func (r *smtpFailureReceiver) commit(batch []*queuedEvent) {
 	entries := make([]ledger.Entry, 0, len(batch))
-	for _, c := range batch {
-		if c.outcome != 0 {
-			entries = append(entries, ledger.Entry{Attempt: c.attempt, Outcome: c.outcome, Counts: r.counters.counts(c.event, c.values)})
+	for _, event := range batch {
+		if event.outcome != 0 {
+			entries = append(entries, ledger.Entry{Attempt: event.attempt, Outcome: event.outcome, Counts: r.counters.counts(event.Event)})
 		}
 	}
 	if len(entries) == 0 {
 		return
 	}
 	err := r.ledger.Commit(context.Background(), entries)
-	for _, c := range batch {
-		if c.outcome != 0 {
-			c.err = err
+	for _, event := range batch {
+		if event.outcome != 0 {
+			event.err = err
 		}
 	}
 }
@@ -282,22 +283,13 @@ func (r *smtpFailureReceiver) logPanic(cause any) {
 	r.logger.Error("A request ended in a panic", zap.String("cause", fmt.Sprintf("%T", cause)), zap.ByteString("stack", debug.Stack()))
 }
 
-// isPermanent reports whether sending the same again can never work. Where several pipelines refused, all of them have to
-// have done so for good: one that could take the record later must get it again.
+// isPermanent reports whether sending the same again can never work. Where several pipelines refused,
+// all of them have to have done so for good: one that could take the record later must get it again.
 func isPermanent(err error) bool {
 	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
 		several, ok := inner.(interface{ Unwrap() []error })
-		if !ok {
-			continue
-		}
-		permanent := 0
-		for _, one := range several.Unwrap() {
-			if isPermanent(one) {
-				permanent++
-			}
-		}
-		if permanent > 0 {
-			return permanent == len(several.Unwrap())
+		if ok && slices.ContainsFunc(several.Unwrap(), isPermanent) {
+			return !slices.ContainsFunc(several.Unwrap(), func(err error) bool { return !isPermanent(err) })
 		}
 	}
 	return consumererror.IsPermanent(err)

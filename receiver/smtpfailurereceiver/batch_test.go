@@ -151,20 +151,20 @@ func TestBatchIsBounded(t *testing.T) {
 	b := newBatcher(nil, time.Now)
 	next := func() int {
 		first := b.waiting[0]
-		first.batch = make(chan []*call, 1)
+		first.batch = make(chan []*queuedEvent, 1)
 		b.start()
 		return len(<-first.batch)
 	}
 	for range maxBatchReports + 1 {
-		b.waiting = append(b.waiting, &call{size: 100})
+		b.waiting = append(b.waiting, &queuedEvent{size: 100})
 	}
 	assert.Equal(t, maxBatchReports, next())
 	for range 4 {
-		b.waiting = append(b.waiting, &call{size: maxBatchBytes / 2})
+		b.waiting = append(b.waiting, &queuedEvent{size: maxBatchBytes / 2})
 	}
 	assert.Equal(t, 2, next())
 	assert.Equal(t, 2, next())
-	b.waiting = []*call{b.waiting[0], {size: 10 * maxBatchBytes}}
+	b.waiting = []*queuedEvent{b.waiting[0], {size: 10 * maxBatchBytes}}
 	assert.Equal(t, 1, next())
 	assert.Equal(t, 1, next(), "a report that is larger goes alone")
 	assert.Empty(t, b.waiting)
@@ -177,7 +177,7 @@ func startBatches(t *testing.T) (b *batcher, send func(ctx context.Context) erro
 	var mu sync.Mutex
 	var began []int
 	release = make(chan struct{})
-	b = newBatcher(func(batch []*call) {
+	b = newBatcher(func(batch []*queuedEvent) {
 		mu.Lock()
 		began = append(began, len(batch))
 		mu.Unlock()
@@ -186,7 +186,7 @@ func startBatches(t *testing.T) (b *batcher, send func(ctx context.Context) erro
 	send = func(ctx context.Context) error {
 		require.True(t, b.room.TryAcquire(1))
 		var err error
-		go func() { err = b.do(ctx, new(call)) }()
+		go func() { err = b.do(ctx, new(queuedEvent)) }()
 		synctest.Wait()
 		return err
 	}

@@ -38,10 +38,10 @@ func typicalReport(tb testing.TB) *webhook.Event {
 	return report
 }
 
-func callOf(e *webhook.Event) *call { return &call{event: e, values: valuesOf(e)} }
+func queued(e *webhook.Event) *queuedEvent { return &queuedEvent{Event: e} }
 
 func BenchmarkNewLogs(b *testing.B) {
-	batch := []*call{callOf(typicalReport(b))}
+	batch := []*queuedEvent{queued(typicalReport(b))}
 	resource := newResource(nil)
 	b.ReportAllocs()
 	var logs plog.Logs
@@ -58,7 +58,7 @@ func BenchmarkCount(b *testing.B) {
 			before := heap()
 			l, c := withSeries(b, series)
 			held := heap() - before
-			one := callOf(typicalReport(b))
+			one := queued(typicalReport(b))
 			b.ReportAllocs()
 			for b.Loop() {
 				count(b, l, c, one)
@@ -104,7 +104,7 @@ func withSeries(tb testing.TB, n int) (*ledger.Ledger, *counters) {
 	l, err := r.openLedger(tb.Context(), componenttest.NewNopHost())
 	require.NoError(tb, err)
 	for i := range n {
-		count(tb, l, r.counters, callOf(&webhook.Event{State: strconv.Itoa(i), Class: smtpstatus.ClassUnknown}))
+		count(tb, l, r.counters, queued(&webhook.Event{State: strconv.Itoa(i), Class: smtpstatus.ClassUnknown}))
 	}
 	return l, r.counters
 }
@@ -118,11 +118,11 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-func count(tb testing.TB, l *ledger.Ledger, c *counters, one *call) {
+func count(tb testing.TB, l *ledger.Ledger, c *counters, one *queuedEvent) {
 	tb.Helper()
-	attempt, _, err := l.Begin(tb.Context(), one.event.Kind.String(), ledger.ID(one.event.Identity))
+	attempt, _, err := l.Begin(tb.Context(), one.Event.Kind.String(), ledger.ID(one.Event.Identity))
 	require.NoError(tb, err)
-	entry := ledger.Entry{Attempt: attempt, Outcome: ledger.Accepted, Counts: c.counts(one.event, one.values)}
+	entry := ledger.Entry{Attempt: attempt, Outcome: ledger.Accepted, Counts: c.counts(one.Event)}
 	require.NoError(tb, l.Commit(tb.Context(), []ledger.Entry{entry}))
 }
 

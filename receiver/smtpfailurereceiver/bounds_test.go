@@ -55,7 +55,7 @@ func TestMemoryAndDiskAreBounded(t *testing.T) {
 						return
 					}
 					report.Extended = smtpstatus.Enhanced{Class: 5, Subject: uint16(n / 1000 % 1000), Detail: uint16(n % 1000)}
-					if _, err := r.accept(t.Context(), &call{event: report, values: valuesOf(report)}); err != nil {
+					if _, err := r.accept(t.Context(), &queuedEvent{Event: report}); err != nil {
 						t.Error(err)
 						return
 					}

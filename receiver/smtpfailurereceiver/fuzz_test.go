@@ -193,7 +193,7 @@ func FuzzSeries(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, count := range newCounters(defaultConfig()).counts(report, valuesOf(report)) {
+		for _, count := range newCounters(defaultConfig()).counts(report) {
 			attributes := pcommon.NewMap()
 			putAttributes(string(count.Attributes), attributes)
 			var again []byte

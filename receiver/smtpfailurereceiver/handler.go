@@ -9,7 +9,6 @@ import (
 	"mime"
 	"net/http"
 	"strings"
-	"sync"
 
 	"go.opentelemetry.io/collector/client"
 	"go.opentelemetry.io/otel/trace"
@@ -20,15 +19,15 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 )
 
-// The way of a POST, from top to bottom: wrap counts its response, verified checks who sends it, handle reads what it says, accept
-// sees to it that it is taken once. batch.go hands it to the logs pipelines and has it counted, with those that come at the
-// same time. What can go wrong on the way becomes a response in responseTo.
+// The way of a POST: wrap counts its response, verify checks who sends it, confighttp's handlers
+// decompress it, handle reads what it says, accept has it taken once, and the batcher hands it to the
+// pipelines and the ledger. An error on the way becomes a response in responseTo.
 
-// verified checks who calls, where that is configured, and responds when the call is not let in. It comes before
-// everything that confighttp does, because the digest is that of the body as it was sent, before decompression.
-func (r *smtpFailureReceiver) verified(state *requestState, req *http.Request) bool {
+// verify checks the header of a signed request, where signatures are configured, and responds when
+// the request is refused. It comes before confighttp's handlers, because the digest is that of the
+// body before decompression. Requests that handle refuses anyway are left to it.
+func (r *smtpFailureReceiver) verify(state *requestState, req *http.Request) bool {
 	if r.verifier == nil || req.Method != http.MethodPost || req.URL.Path != r.config.Path {
-		// What is no report gets no further than handle, and neither does what becomes one on its way there.
 		return true
 	}
 	call, err := r.verifier.Begin(req)
@@ -46,11 +45,11 @@ func (r *smtpFailureReceiver) verified(state *requestState, req *http.Request) b
 	return true
 }
 
-// errOverloaded is the error for a call that cannot be checked because too many are.
+// errOverloaded means that too many bodies are held for requests that are not verified yet.
 var errOverloaded = errors.New("too many calls are being checked")
 
-// readUnverified reads the body of a call whose length is signed and not sent, so that it can be checked. Anyone can
-// get this far, so the bodies that are held before it is known who sent them have a bound.
+// readUnverified reads and checks the body of a request whose length is signed but not sent. Anyone
+// can get this far, so the number of bodies held here has a bound.
 func (r *smtpFailureReceiver) readUnverified(req *http.Request, call *signature.Call) error {
 	select {
 	case r.unverified <- struct{}{}:
@@ -67,21 +66,21 @@ func (r *smtpFailureReceiver) readUnverified(req *http.Request, call *signature.
 	return err
 }
 
-// finish returns the account of a call whose body was read, once the body was checked too, and none where nobody is.
-func (state *requestState) finish(ctx context.Context) (account string, err error) {
-	if state.call == nil {
-		if err := state.body.err; err != nil && !errors.Is(err, io.EOF) {
-			return "", fmt.Errorf("%w: %w", errBody, err)
-		}
-		return "", nil
+// finishBody checks a body that was read: that it came whole and is what was signed. It returns the
+// account that signed it, if signatures are checked.
+func (state *requestState) finishBody(ctx context.Context) (account string, err error) {
+	if state.call != nil {
+		account, err = state.call.Finish(ctx)
+	} else if err = state.body.err; errors.Is(err, io.EOF) {
+		err = nil
 	}
-	if account, err = state.call.Finish(ctx); err != nil {
+	if err != nil {
 		return "", fmt.Errorf("%w: %w", errBody, err)
 	}
 	return account, nil
 }
 
-// handle takes one request from the first look at it to its response.
+// handle responds to a request.
 func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 	if req.URL.Path != r.config.Path {
 		respond(w, req, responseNotFound, responseNotFound.text)
@@ -93,6 +92,7 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 	}
 	state := requestStateOf(w, req)
 	if r.verifier != nil && state.call == nil {
+		// A middleware has made another request of it.
 		r.fail(w, req, &signature.Refusal{Reason: signature.ReasonNotChecked})
 		return
 	}
@@ -101,34 +101,27 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 		respond(w, req, responseUnsupported, responseUnsupported.text)
 		return
 	}
-	body, n, err := r.readBody(req)
-	r.telemetry.received(state.measured(req.Context()), n)
-	account, finishErr := state.finish(req.Context())
-	if finishErr != nil {
-		err = finishErr
-	}
+	body, account, err := r.readBody(state, req)
 	if err != nil {
 		r.fail(w, req, err)
 		return
 	}
-	r.connections.read(req)
 	event, err := decode(&r.decoder, webhook.Call{Body: body, Charset: charset, Account: account, Arrived: state.began})
 	if err != nil {
 		r.fail(w, req, err)
 		return
 	}
 	r.privacy.Apply(event)
-	c := &call{
-		event: event, values: valuesOf(event), size: len(body),
+	resp, err := r.accept(req.Context(), &queuedEvent{
+		Event: event, size: len(body),
 		span: trace.SpanContextFromContext(req.Context()), client: client.FromContext(req.Context()),
-	}
-	a, err := r.accept(req.Context(), c)
+	})
 	if err != nil {
 		r.logger.Warn("A report was not taken and has to be sent again", zap.Error(err))
 		r.fail(w, req, err)
 		return
 	}
-	respond(w, req, a, a.text)
+	respond(w, req, resp, resp.text)
 }
 
 // The content types of reports.
@@ -137,12 +130,12 @@ const (
 	typeJSON = "application/json"
 )
 
-// decoderFor returns how a body of the content type is read, or nil when it is not, and the charset that is declared, if any.
+// decoderFor returns what decodes bodies of the content type, or nil, and the charset that it names.
 func decoderFor(contentType string) (decode func(*webhook.Decoder, webhook.Call) (*webhook.Event, error), charset string) {
 	if contentType != typeForm && contentType != typeJSON {
 		mediaType, parameters, err := mime.ParseMediaType(contentType)
 		if err != nil {
-			// Parameters that cannot be read say nothing.
+			// Parameters that cannot be read are ignored.
 			mediaType, _, _ = strings.Cut(contentType, ";")
 			mediaType = strings.ToLower(strings.TrimSpace(mediaType))
 		}
@@ -157,38 +150,31 @@ func decoderFor(contentType string) (decode func(*webhook.Decoder, webhook.Call)
 	return nil, ""
 }
 
-// bodies keeps buffers between requests; what is read is copied out.
-var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// maxKeptBody is the size past which a buffer is not kept, so that one large body does not stay in memory.
-const maxKeptBody = 64 << 10
-
-// readBody returns the body, and how much of it was read, which is less than all after an error.
-func (r *smtpFailureReceiver) readBody(req *http.Request) (body string, n int64, err error) {
+// readBody returns the body and the account that signed it, if signatures are checked.
+func (r *smtpFailureReceiver) readBody(state *requestState, req *http.Request) (body, account string, err error) {
 	if limit := r.config.HTTP.MaxRequestBodySize; req.ContentLength > limit {
-		return "", 0, fmt.Errorf("%w: %w", errBody, &http.MaxBytesError{Limit: limit})
+		return "", "", fmt.Errorf("%w: %w", errBody, &http.MaxBytesError{Limit: limit})
 	}
-	buffer := bodies.Get().(*bytes.Buffer)
-	defer func() {
-		if buffer.Cap() <= maxKeptBody {
-			buffer.Reset()
-			bodies.Put(buffer)
-		}
-	}()
-	n, err = buffer.ReadFrom(req.Body)
-	if err != nil {
-		return "", n, fmt.Errorf("%w: %w", errBody, err)
+	content, readErr := io.ReadAll(req.Body)
+	r.telemetry.readBody(state.measured(req.Context()), len(content))
+	// Its error comes first: reading may have failed because of it.
+	if account, err = state.finishBody(req.Context()); err != nil {
+		return "", "", err
 	}
-	return buffer.String(), n, nil
+	if readErr != nil {
+		return "", "", fmt.Errorf("%w: %w", errBody, readErr)
+	}
+	r.connections.read(req)
+	return string(content), account, nil
 }
 
-// accept has a report handed to the logs pipelines and counted, once however often it is sent. It returns a response when
-// that is over and done with, and an error when the report has to be sent again.
-func (r *smtpFailureReceiver) accept(ctx context.Context, c *call) (*response, error) {
+// accept has an event exported and counted, once however often it is sent. It returns an error when
+// the event has to be sent again.
+func (r *smtpFailureReceiver) accept(ctx context.Context, event *queuedEvent) (*response, error) {
 	if !r.batches.room.TryAcquire(1) {
 		return nil, errTooManyWaiting
 	}
-	attempt, known, err := r.ledger.Begin(ctx, c.event.Kind.String(), ledger.ID(c.event.Identity))
+	attempt, known, err := r.ledger.Begin(ctx, event.Kind.String(), ledger.ID(event.Identity))
 	if attempt == nil {
 		r.batches.room.Release(1)
 		if err != nil {
@@ -200,15 +186,15 @@ func (r *smtpFailureReceiver) accept(ctx context.Context, c *call) (*response, e
 		}
 		return responseDuplicate, nil
 	}
-	c.attempt = attempt
-	if err := r.batches.do(ctx, c); err != nil {
+	event.attempt = attempt
+	if err := r.batches.do(ctx, event); err != nil {
 		return nil, err
 	}
-	for _, field := range c.event.Anomalies {
+	for _, field := range event.Anomalies {
 		r.telemetry.anomaly(ctx, field)
 	}
-	r.telemetry.caused(ctx, c.event.DecidedBy)
-	if c.outcome == ledger.Refused {
+	r.telemetry.caused(ctx, event.DecidedBy)
+	if event.outcome == ledger.Refused {
 		return responseRefused, nil
 	}
 	return responseAccepted, nil

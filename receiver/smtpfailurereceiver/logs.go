@@ -25,8 +25,8 @@ const (
 	variablePrefix = "copernica."
 )
 
-// newLogs makes the log records of calls.
-func newLogs(calls []*call, resource pcommon.Resource, version string) plog.Logs {
+// newLogs makes the log records of events.
+func newLogs(events []*queuedEvent, resource pcommon.Resource, version string) plog.Logs {
 	logs := plog.NewLogs()
 	rl := logs.ResourceLogs().AppendEmpty()
 	resource.CopyTo(rl.Resource())
@@ -34,15 +34,14 @@ func newLogs(calls []*call, resource pcommon.Resource, version string) plog.Logs
 	sl.Scope().SetName(metadata.ScopeName)
 	sl.Scope().SetVersion(version)
 
-	sl.LogRecords().EnsureCapacity(len(calls))
-	for _, c := range calls {
-		putRecord(c, sl.LogRecords().AppendEmpty())
+	sl.LogRecords().EnsureCapacity(len(events))
+	for _, event := range events {
+		putRecord(event.Event, sl.LogRecords().AppendEmpty())
 	}
 	return logs
 }
 
-func putRecord(c *call, record plog.LogRecord) {
-	e := c.event
+func putRecord(e *webhook.Event, record plog.LogRecord) {
 	record.SetEventName(eventName)
 	record.SetObservedTimestamp(pcommon.NewTimestampFromTime(e.Arrived))
 	record.SetTimestamp(pcommon.NewTimestampFromTime(e.Time))
@@ -75,7 +74,8 @@ func putRecord(c *call, record plog.LogRecord) {
 	put(attributeType, e.Type)
 	put(attributeAction, e.Action)
 	put(attributeUID, e.Identity.String())
-	for i, value := range c.values {
+	for i := range shared {
+		value := shared[i].of(e)
 		put(shared[i].name, value.text)
 		if value.number != 0 {
 			attributes.PutInt(shared[i].name, value.number)

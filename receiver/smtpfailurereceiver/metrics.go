@@ -35,14 +35,7 @@ const (
 	attributeAccount  = string(metadata.EmailDeliveryFailuresMetricAttributeKeyMetricCopernicaAccountID)
 )
 
-// metricsOf are the metrics that count each kind of event.
-var metricsOf = map[webhook.Kind][]string{
-	webhook.Failure:  {metadata.MetricsInfo.EmailDeliveryFailures.Name, metadata.MetricsInfo.EmailDeliveryFailuresByTag.Name},
-	webhook.Delivery: {metadata.MetricsInfo.EmailDeliveries.Name, metadata.MetricsInfo.EmailDeliveriesByTag.Name},
-}
-
-// shared are the attributes that the record of a report and the counters have in common. An attribute without a value is
-// left out.
+// shared are the attributes that records and counters have in common. One without a value is left out.
 var shared = []sharedAttribute{
 	{attributeCode, func(e *webhook.Event) attributeValue { return attributeValue{number: int64(e.Code)} }},
 	{attributeExtended, func(e *webhook.Event) attributeValue { return attributeValue{text: e.Extended.String()} }},
@@ -57,15 +50,6 @@ var shared = []sharedAttribute{
 type sharedAttribute struct {
 	name string
 	of   func(e *webhook.Event) attributeValue
-}
-
-// valuesOf returns the values of the shared attributes.
-func valuesOf(e *webhook.Event) []attributeValue {
-	values := make([]attributeValue, len(shared))
-	for i := range shared {
-		values[i] = shared[i].of(e)
-	}
-	return values
 }
 
 // attributeValue is a text or a number; the zero value is none.
@@ -138,55 +122,63 @@ type counters struct {
 	delta       bool
 }
 
-// instrument is one metric.
+// instrument is a metric. It counts the events of a kind, once each or once for each of their tags.
 type instrument struct {
-	// kind of the events that it counts.
 	kind                    webhook.Kind
 	name, description, unit string
-	// byTag reports whether a report counts once for each tag rather than once.
-	byTag bool
-	// attributes in the order of their names.
-	attributes []countedAttribute
+	byTag                   bool
+	enabled                 bool
+	attributes              []countedAttribute // in the order of their names
 }
 
-// countedAttribute is where a metric's attribute comes from.
 type countedAttribute struct {
 	name string
-	// place in shared, or one of the following.
-	place    int
-	variable string
+	of   func(e *webhook.Event, tag string) attributeValue
 }
 
-const (
-	tagPlace      = -1
-	variablePlace = -2
-)
+// newInstruments returns all instruments there are. It expects a valid configuration.
+func newInstruments(config *Config) []instrument {
+	metrics, info := config.Metrics, metadata.MetricsInfo
+	return []instrument{{
+		kind: webhook.Delivery, name: info.EmailDeliveries.Name, unit: "{delivery}",
+		description: "Emails that were delivered, as far as the receiving server said so. Some of them may bounce later.",
+		enabled:     metrics.EmailDeliveries.Enabled,
+		attributes:  countedAttributes(metrics.EmailDeliveries.EnabledAttributes, config.CountBy),
+	}, {
+		kind: webhook.Delivery, name: info.EmailDeliveriesByTag.Name, unit: "{delivery}", byTag: true,
+		description: "Emails that were delivered, once for each distinct tag of the message.",
+		enabled:     metrics.EmailDeliveriesByTag.Enabled,
+		attributes:  countedAttributes(metrics.EmailDeliveriesByTag.EnabledAttributes, config.CountBy),
+	}, {
+		kind: webhook.Failure, name: info.EmailDeliveryFailures.Name, unit: "{failure}",
+		description: "Emails that could not be delivered.",
+		enabled:     metrics.EmailDeliveryFailures.Enabled,
+		attributes:  countedAttributes(metrics.EmailDeliveryFailures.EnabledAttributes, config.CountBy),
+	}, {
+		kind: webhook.Failure, name: info.EmailDeliveryFailuresByTag.Name, unit: "{failure}", byTag: true,
+		description: "Emails that could not be delivered, once for each distinct tag of the message.",
+		enabled:     metrics.EmailDeliveryFailuresByTag.Enabled,
+		attributes:  countedAttributes(metrics.EmailDeliveryFailuresByTag.EnabledAttributes, config.CountBy),
+	}}
+}
+
+// metricsThatCount returns the names of all metrics that count a kind of event.
+func metricsThatCount(kind webhook.Kind) (names []string) {
+	for _, in := range newInstruments(createDefaultConfig().(*Config)) {
+		if in.kind == kind {
+			names = append(names, in.name)
+		}
+	}
+	return names
+}
 
 // newCounters expects a valid configuration.
 func newCounters(config *Config) *counters {
-	c := &counters{tags: newTagFilter(config.Tags), delta: config.Aggregation.Temporality == temporalityDelta}
-	metrics, info := config.Metrics, metadata.MetricsInfo
-	c.add(metrics.EmailDeliveries.Enabled, instrument{
-		kind: webhook.Delivery, name: info.EmailDeliveries.Name, unit: "{delivery}",
-		description: "Emails that were delivered, as far as the receiving server said so. Some of them may bounce later.",
-		attributes:  countedAttributes(metrics.EmailDeliveries.EnabledAttributes, config.CountBy),
-	})
-	c.add(metrics.EmailDeliveriesByTag.Enabled, instrument{
-		kind: webhook.Delivery, name: info.EmailDeliveriesByTag.Name, unit: "{delivery}", byTag: true,
-		description: "Emails that were delivered, once for each distinct tag of the message.",
-		attributes:  countedAttributes(metrics.EmailDeliveriesByTag.EnabledAttributes, config.CountBy),
-	})
-	c.add(metrics.EmailDeliveryFailures.Enabled, instrument{
-		kind: webhook.Failure, name: info.EmailDeliveryFailures.Name, unit: "{failure}",
-		description: "Emails that could not be delivered.",
-		attributes:  countedAttributes(metrics.EmailDeliveryFailures.EnabledAttributes, config.CountBy),
-	})
-	c.add(metrics.EmailDeliveryFailuresByTag.Enabled, instrument{
-		kind: webhook.Failure, name: info.EmailDeliveryFailuresByTag.Name, unit: "{failure}", byTag: true,
-		description: "Emails that could not be delivered, once for each distinct tag of the message.",
-		attributes:  countedAttributes(metrics.EmailDeliveryFailuresByTag.EnabledAttributes, config.CountBy),
-	})
-	return c
+	return &counters{
+		instruments: slices.DeleteFunc(newInstruments(config), func(in instrument) bool { return !in.enabled }),
+		tags:        newTagFilter(config.Tags),
+		delta:       config.Aggregation.Temporality == temporalityDelta,
+	}
 }
 
 // kinds of the events that are taken: failures first, and what else is counted.
@@ -200,22 +192,22 @@ func (c *counters) kinds() []webhook.Kind {
 	return kinds
 }
 
-func (c *counters) add(enabled bool, in instrument) {
-	if enabled {
-		c.instruments = append(c.instruments, in)
-	}
-}
-
 // countedAttributes returns the attributes that a metric has.
 func countedAttributes[K ~string](enabled []K, countBy []string) []countedAttribute {
-	var attributes []countedAttribute
-	for _, name := range enabled {
-		// The tag is the only one that is not there.
-		place := slices.IndexFunc(shared, func(s sharedAttribute) bool { return s.name == string(name) })
-		attributes = append(attributes, countedAttribute{name: string(name), place: place})
+	attributes := make([]countedAttribute, 0, len(enabled)+len(countBy))
+	for _, key := range enabled {
+		counted := countedAttribute{string(key), func(_ *webhook.Event, tag string) attributeValue { return attributeValue{text: tag} }}
+		for _, attribute := range shared {
+			if attribute.name == counted.name {
+				counted.of = func(e *webhook.Event, _ string) attributeValue { return attribute.of(e) }
+			}
+		}
+		attributes = append(attributes, counted)
 	}
 	for _, variable := range countBy {
-		attributes = append(attributes, countedAttribute{name: variablePrefix + variable, place: variablePlace, variable: variable})
+		attributes = append(attributes, countedAttribute{variablePrefix + variable, func(e *webhook.Event, _ string) attributeValue {
+			return attributeValue{text: e.Variable(variable)}
+		}})
 	}
 	slices.SortFunc(attributes, func(a, b countedAttribute) int { return strings.Compare(a.name, b.name) })
 	return attributes
@@ -230,45 +222,34 @@ func (c *counters) names() []string {
 	return names
 }
 
-// counts returns what an event counts; values are those of its shared attributes.
-func (c *counters) counts(e *webhook.Event, values []attributeValue) []ledger.Count {
-	counts := make([]ledger.Count, 0, len(c.instruments)+len(e.Tags))
+// counts returns what an event counts.
+func (c *counters) counts(e *webhook.Event) []ledger.Count {
+	counts := make([]ledger.Count, 0, 1+len(e.Tags))
 	for i := range c.instruments {
 		in := &c.instruments[i]
-		if in.kind != e.Kind {
-			continue
-		}
-		if !in.byTag {
-			counts = append(counts, ledger.Count{Metric: i, Attributes: in.key(e, values, "")})
-			continue
-		}
-		counted := make([]string, 0, len(e.Tags))
-		for _, tag := range e.Tags {
-			if !c.tags.match(tag) {
-				continue
-			}
-			if tag = truncated(tag); !slices.Contains(counted, tag) {
-				counted = append(counted, tag)
-				counts = append(counts, ledger.Count{Metric: i, Attributes: in.key(e, values, tag)})
+		switch {
+		case in.kind != e.Kind:
+		case !in.byTag:
+			counts = append(counts, ledger.Count{Metric: i, Attributes: in.key(e, "")})
+		default:
+			counted := make([]string, 0, len(e.Tags))
+			for _, tag := range e.Tags {
+				key := truncated(tag)
+				if c.tags.match(tag) && !slices.Contains(counted, key) {
+					counted = append(counted, key)
+					counts = append(counts, ledger.Count{Metric: i, Attributes: in.key(e, key)})
+				}
 			}
 		}
 	}
 	return counts
 }
 
-// key returns the bytes of the attributes that the metric has.
-func (in *instrument) key(e *webhook.Event, values []attributeValue, tag string) []byte {
+// key returns the key of the series in which an event counts.
+func (in *instrument) key(e *webhook.Event, tag string) []byte {
 	key := make([]byte, 0, 256)
 	for i := range in.attributes {
-		value := attributeValue{text: tag}
-		switch attribute := &in.attributes[i]; attribute.place {
-		case tagPlace:
-		case variablePlace:
-			value.text = e.Variable(attribute.variable)
-		default:
-			value = values[attribute.place]
-		}
-		key = appendAttribute(key, in.attributes[i].name, value)
+		key = appendAttribute(key, in.attributes[i].name, in.attributes[i].of(e, tag))
 	}
 	return key
 }

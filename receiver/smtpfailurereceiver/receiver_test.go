@@ -170,7 +170,7 @@ func TestCountersGoOutEveryInterval(t *testing.T) {
 		require.NoError(t, err)
 		report, err := r.decoder.Form(webhook.Call{Body: "id=1", Arrived: r.now()})
 		require.NoError(t, err)
-		_, err = r.accept(t.Context(), &call{event: report, values: valuesOf(report)})
+		_, err = r.accept(t.Context(), &queuedEvent{Event: report})
 		require.NoError(t, err)
 
 		r.startFlushing()
@@ -196,7 +196,7 @@ func TestShutdownWaitsForAFlushUntilItsDeadline(t *testing.T) {
 		require.NoError(t, err)
 		report, err := r.decoder.Form(webhook.Call{Body: "id=1", Arrived: r.now()})
 		require.NoError(t, err)
-		_, err = r.accept(t.Context(), &call{event: report, values: valuesOf(report)})
+		_, err = r.accept(t.Context(), &queuedEvent{Event: report})
 		require.NoError(t, err)
 		r.startFlushing()
 		time.Sleep(11 * time.Second) // of the bubble's clock: a flush hangs

@@ -256,7 +256,7 @@ func (r *smtpFailureReceiver) wrap(next http.Handler) http.Handler {
 			}
 		}()
 		// Before any check of who asks: the sender's own check of the URL carries neither credentials nor a signature.
-		if !r.serveOwnershipFile(state, req) && r.verified(state, req) {
+		if !r.serveOwnershipFile(state, req) && r.verify(state, req) {
 			plainEncoding(req.Header)
 			next.ServeHTTP(state, req)
 		}
@@ -303,7 +303,7 @@ func responseTo(err error) (*response, string) {
 	case errors.Is(err, webhook.ErrOtherWebhook):
 		return responseOtherWebhook, err.Error()
 	case errors.As(err, &notTaken):
-		return responseOtherWebhook, err.Error() + ": enable the metrics that count it, " + strings.Join(metricsOf[notTaken.Kind], " or ")
+		return responseOtherWebhook, err.Error() + ": enable the metrics that count it, " + strings.Join(metricsThatCount(notTaken.Kind), " or ")
 	case errors.Is(err, webhook.ErrCharset):
 		return responseUnsupported, err.Error()
 	case errors.Is(err, webhook.ErrNoID),
@@ -360,7 +360,7 @@ func (r *smtpFailureReceiver) handleServerError(w http.ResponseWriter, req *http
 		return
 	}
 	state := requestStateOf(w, req)
-	if _, err := state.finish(req.Context()); err != nil {
+	if _, err := state.finishBody(req.Context()); err != nil {
 		r.fail(w, req, err)
 		return
 	}

@@ -44,11 +44,10 @@ type selfTelemetry struct {
 	builder *metadata.TelemetryBuilder
 	// receiver tells one receiver from another: all in a collector share the instruments.
 	receiver attribute.KeyValue
-	// alone is for what has no other attribute.
-	alone metric.MeasurementOption
-	// What is needed for each request is made once: the options of the bytes received, of each response and of what causes are
-	// decided by.
-	bytes     []metric.AddOption
+
+	// The options of what is measured for each request are made once.
+	alone     []metric.AddOption // of what has no other attribute
+	consumed  []metric.RecordOption
 	responses map[*response]responseOptions
 	causes    map[smtpstatus.DecidedBy][]metric.AddOption
 }
@@ -70,97 +69,85 @@ func newSelfTelemetry(id component.ID, settings component.TelemetrySettings) (*s
 		responses: make(map[*response]responseOptions, len(responses)),
 		causes:    make(map[smtpstatus.DecidedBy][]metric.AddOption),
 	}
-	t.alone = t.with()
-	t.bytes = []metric.AddOption{t.alone}
-	for _, a := range responses {
-		t.responses[a] = responseOptions{[]metric.AddOption{t.withResponse(a, a.status)}, []metric.RecordOption{t.withOutcome(a.outcome)}}
+	t.alone = []metric.AddOption{t.with()}
+	t.consumed = []metric.RecordOption{t.with()}
+	for _, resp := range responses {
+		t.responses[resp] = responseOptions{
+			[]metric.AddOption{t.withResponse(resp, resp.status)},
+			[]metric.RecordOption{t.withText(attributeOutcome, resp.outcome)},
+		}
 	}
 	for _, by := range []smtpstatus.DecidedBy{
 		smtpstatus.ByPhrase, smtpstatus.ByStatus, smtpstatus.ByCode, smtpstatus.ByState, smtpstatus.ByNone,
 	} {
-		t.causes[by] = []metric.AddOption{t.with(attribute.String(attributeDecidedBy, string(by)))}
+		t.causes[by] = []metric.AddOption{t.withText(attributeDecidedBy, string(by))}
 	}
 	return t, nil
 }
 
-// with returns the attributes of a measurement, beside the receiver.
+// with returns the attributes of a measurement, and the receiver.
 func (t *selfTelemetry) with(attributes ...attribute.KeyValue) metric.MeasurementOption {
 	return metric.WithAttributeSet(attribute.NewSet(append(attributes, t.receiver)...))
 }
 
-func (t *selfTelemetry) withResponse(a *response, status int) metric.MeasurementOption {
-	return t.with(attribute.String(attributeOutcome, a.outcome), attribute.Int(attributeHTTPStatus, status))
+func (t *selfTelemetry) withText(name, value string) metric.MeasurementOption {
+	return t.with(attribute.String(name, value))
 }
 
-func (t *selfTelemetry) withOutcome(outcome string) metric.MeasurementOption {
-	return t.with(attribute.String(attributeOutcome, outcome))
+func (t *selfTelemetry) withResponse(resp *response, status int) metric.MeasurementOption {
+	return t.with(attribute.String(attributeOutcome, resp.outcome), attribute.Int(attributeHTTPStatus, status))
 }
 
-func (t *selfTelemetry) withReason(reason string) metric.MeasurementOption {
-	return t.with(attribute.String(attributeReason, reason))
-}
-
-func (t *selfTelemetry) withField(field string) metric.MeasurementOption {
-	return t.with(attribute.String(attributeField, field))
-}
-
-func (t *selfTelemetry) withKind(kind webhook.Kind) metric.MeasurementOption {
-	return t.with(attribute.String(attributeKind, kind.String()))
-}
-
-func (t *selfTelemetry) withMetric(name string) metric.MeasurementOption {
-	return t.with(attribute.String(attributeMetric, name))
-}
-
-// begin sets the counters of all that may happen to zero: of one that appears with its first event, Prometheus' increase() does not see that event.
+// begin sets the counters of all that may happen to zero: where a counter appears with its first
+// event, Prometheus' increase() does not see that event.
 func (t *selfTelemetry) begin(config *Config, counters *counters) {
 	ctx := context.Background()
-	for _, a := range responses {
-		if a.status != 0 {
-			t.builder.SMTPFailureRequests.Add(ctx, 0, t.responses[a].request...)
+	for _, resp := range responses {
+		if resp.status != 0 {
+			t.builder.SMTPFailureRequests.Add(ctx, 0, t.responses[resp].request...)
 		}
 	}
-	t.received(ctx, 0)
-	t.builder.SMTPFailureDuplicates.Add(ctx, 0, t.alone)
+	t.builder.SMTPFailureReceivedBytes.Add(ctx, 0, t.alone...)
+	t.builder.SMTPFailureDuplicates.Add(ctx, 0, t.alone...)
 	for _, options := range t.causes {
 		t.builder.SMTPFailureCauses.Add(ctx, 0, options...)
 	}
 	for _, field := range webhook.AnomalyFields {
-		t.builder.SMTPFailureAnomalies.Add(ctx, 0, t.withField(field))
+		t.builder.SMTPFailureAnomalies.Add(ctx, 0, t.withText(attributeField, field))
 	}
 	if len(counters.instruments) > 0 {
-		t.builder.SMTPFailureFlushes.Add(ctx, 0, t.withOutcome(outcomeAccepted))
-		t.builder.SMTPFailureFlushes.Add(ctx, 0, t.withOutcome(outcomeRefused))
+		t.builder.SMTPFailureFlushes.Add(ctx, 0, t.withText(attributeOutcome, outcomeAccepted))
+		t.builder.SMTPFailureFlushes.Add(ctx, 0, t.withText(attributeOutcome, outcomeRefused))
 	}
 	if config.Storage != nil {
-		t.builder.SMTPFailureStoreWrites.Add(ctx, 0, t.withOutcome(outcomeOK))
-		t.builder.SMTPFailureStoreWrites.Add(ctx, 0, t.withOutcome(outcomeFailed))
+		t.builder.SMTPFailureStoreWrites.Add(ctx, 0, t.withText(attributeOutcome, outcomeOK))
+		t.builder.SMTPFailureStoreWrites.Add(ctx, 0, t.withText(attributeOutcome, outcomeFailed))
 	}
 	if config.Signature.HasValue() {
 		for _, reason := range signature.Reasons {
-			t.builder.SMTPFailureRefusals.Add(ctx, 0, t.withReason(reason))
+			t.builder.SMTPFailureRefusals.Add(ctx, 0, t.withText(attributeReason, reason))
 		}
 		for _, outcome := range signature.Lookups {
-			t.builder.SMTPFailureKeyLookups.Add(ctx, 0, t.withOutcome(outcome))
+			t.builder.SMTPFailureKeyLookups.Add(ctx, 0, t.withText(attributeOutcome, outcome))
 		}
 	}
 }
 
-func (t *selfTelemetry) responded(ctx context.Context, a *response, status int, took time.Duration) {
-	options := t.responses[a]
-	if status != a.status {
-		options.request = []metric.AddOption{t.withResponse(a, status)}
+func (t *selfTelemetry) responded(ctx context.Context, resp *response, status int, took time.Duration) {
+	options := t.responses[resp]
+	if status != resp.status {
+		options.request = []metric.AddOption{t.withResponse(resp, status)}
 	}
 	t.builder.SMTPFailureRequests.Add(ctx, 1, options.request...)
 	t.builder.SMTPFailureRequestDuration.Record(ctx, took.Seconds(), options.duration...)
 }
 
-func (t *selfTelemetry) received(ctx context.Context, bytes int64) {
-	t.builder.SMTPFailureReceivedBytes.Add(ctx, bytes, t.bytes...)
+func (t *selfTelemetry) readBody(ctx context.Context, bytes int) {
+	t.builder.SMTPFailureReceivedBytes.Add(ctx, int64(bytes), t.alone...)
 }
 
 func (t *selfTelemetry) anomaly(ctx context.Context, field string) {
-	t.builder.SMTPFailureAnomalies.Add(ctx, 1, t.withField(field))
+	t.builder.SMTPFailureAnomalies.Add(ctx, 1, t.withText(attributeField, field))
 }
 
 func (t *selfTelemetry) caused(ctx context.Context, by smtpstatus.DecidedBy) {
@@ -170,23 +157,23 @@ func (t *selfTelemetry) caused(ctx context.Context, by smtpstatus.DecidedBy) {
 }
 
 func (t *selfTelemetry) refused(ctx context.Context, reason string) {
-	t.builder.SMTPFailureRefusals.Add(ctx, 1, t.withReason(reason))
+	t.builder.SMTPFailureRefusals.Add(ctx, 1, t.withText(attributeReason, reason))
 }
 
 func (t *selfTelemetry) lookedUp(outcome string) {
-	t.builder.SMTPFailureKeyLookups.Add(context.Background(), 1, t.withOutcome(outcome))
+	t.builder.SMTPFailureKeyLookups.Add(context.Background(), 1, t.withText(attributeOutcome, outcome))
 }
 
 func (t *selfTelemetry) duplicate(ctx context.Context) {
-	t.builder.SMTPFailureDuplicates.Add(ctx, 1, t.alone)
+	t.builder.SMTPFailureDuplicates.Add(ctx, 1, t.alone...)
 }
 
 func (t *selfTelemetry) flushed(ctx context.Context, err error) {
-	t.builder.SMTPFailureFlushes.Add(ctx, 1, t.withOutcome(either(err, outcomeAccepted, outcomeRefused)))
+	t.builder.SMTPFailureFlushes.Add(ctx, 1, t.withText(attributeOutcome, either(err, outcomeAccepted, outcomeRefused)))
 }
 
 func (t *selfTelemetry) stored(err error) {
-	t.builder.SMTPFailureStoreWrites.Add(context.Background(), 1, t.withOutcome(either(err, outcomeOK, outcomeFailed)))
+	t.builder.SMTPFailureStoreWrites.Add(context.Background(), 1, t.withText(attributeOutcome, either(err, outcomeOK, outcomeFailed)))
 }
 
 func either(err error, good, bad string) string {
@@ -196,40 +183,35 @@ func either(err error, good, bad string) string {
 	return good
 }
 
-// consumed records how many reports shared a call of the logs pipelines.
-func (t *selfTelemetry) consumed(reports int) {
-	t.builder.SMTPFailureBatchSize.Record(context.Background(), int64(reports), t.alone)
+// consumedLogs records how many reports shared a call of the logs pipelines.
+func (t *selfTelemetry) consumedLogs(reports int) {
+	t.builder.SMTPFailureBatchSize.Record(context.Background(), int64(reports), t.consumed...)
 }
 
-// observe reports what is held, of reports those of the kinds, until the builder is shut down.
+// observe reports what the ledger holds, of reports those of the kinds, until the builder is shut down.
 func (t *selfTelemetry) observe(l *ledger.Ledger, kinds []webhook.Kind) error {
+	ofMetrics := func(figure func(ledger.MetricStats) int64) metric.Int64Callback {
+		return func(_ context.Context, o metric.Int64Observer) error {
+			for _, stats := range l.Stats().Metrics {
+				o.Observe(figure(stats), t.withText(attributeMetric, stats.Name))
+			}
+			return nil
+		}
+	}
+	ofKinds := func(figure func(ledger.KindStats) int64) metric.Int64Callback {
+		return func(_ context.Context, o metric.Int64Observer) error {
+			stats := l.Stats().Kinds
+			for _, kind := range kinds {
+				o.Observe(figure(stats[kind.String()]), t.withText(attributeKind, kind.String()))
+			}
+			return nil
+		}
+	}
 	return errors.Join(
-		t.builder.RegisterSMTPFailureSeriesCallback(func(_ context.Context, o metric.Int64Observer) error {
-			for _, m := range l.Stats().Metrics {
-				o.Observe(int64(m.Series), t.withMetric(m.Name))
-			}
-			return nil
-		}),
-		t.builder.RegisterSMTPFailureOverflowsCallback(func(_ context.Context, o metric.Int64Observer) error {
-			for _, m := range l.Stats().Metrics {
-				o.Observe(m.Overflowed, t.withMetric(m.Name))
-			}
-			return nil
-		}),
-		t.builder.RegisterSMTPFailureRememberedCallback(func(_ context.Context, o metric.Int64Observer) error {
-			stats := l.Stats()
-			for _, kind := range kinds {
-				o.Observe(int64(stats.Kinds[kind.String()].Remembered), t.withKind(kind))
-			}
-			return nil
-		}),
-		t.builder.RegisterSMTPFailureEvictionsCallback(func(_ context.Context, o metric.Int64Observer) error {
-			stats := l.Stats()
-			for _, kind := range kinds {
-				o.Observe(stats.Kinds[kind.String()].Evicted, t.withKind(kind))
-			}
-			return nil
-		}),
+		t.builder.RegisterSMTPFailureSeriesCallback(ofMetrics(func(s ledger.MetricStats) int64 { return int64(s.Series) })),
+		t.builder.RegisterSMTPFailureOverflowsCallback(ofMetrics(func(s ledger.MetricStats) int64 { return s.Overflowed })),
+		t.builder.RegisterSMTPFailureRememberedCallback(ofKinds(func(s ledger.KindStats) int64 { return int64(s.Remembered) })),
+		t.builder.RegisterSMTPFailureEvictionsCallback(ofKinds(func(s ledger.KindStats) int64 { return s.Evicted })),
 	)
 }
 
@@ -239,8 +221,9 @@ const otelhttpScope = "go.opentelemetry.io/contrib/instrumentation/net/http/otel
 // otelhttpMetrics are what otelhttp measures of a request (OpenTelemetry semantic conventions, HTTP metrics).
 var otelhttpMetrics = [...]string{"http.server.request.duration", "http.server.request.body.size", "http.server.response.body.size"}
 
-// instrumentIfSeen has confighttp leave out otelhttp where nobody would see what it tells: nothing is traced, and its metrics are dropped, as a
-// collector does unless it is configured otherwise. It takes half as long as all that is done for a report.
+// instrumentIfSeen has confighttp leave out otelhttp, which takes half as long as all that is done
+// for a report, where nobody sees what it tells: nothing is traced, and its metrics are dropped, as a
+// collector does by default.
 func instrumentIfSeen(provider metric.MeterProvider) (confighttp.ToServerOption, error) {
 	meter := provider.Meter(otelhttpScope)
 	measured := false
