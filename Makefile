@@ -10,7 +10,7 @@ RELEASE_TOOLS := actionlint cyclonedx-gomod go-licenses goreleaser govulncheck
 SERVERS := prometheus promtool loki
 TRANSFORMATIONS := test/transformations/node_modules
 # Those with code of ours.
-CODE := . internal/tools test test/bench test/compose
+CODE := . internal/tools test
 MODULES := $(CODE) packaging/release test/bench/stock test/servers/prometheus
 SOURCES := $(shell find receiver internal -path internal/tools -prune -o -name '*.go' ! -name '*_test.go' -print)
 
@@ -43,10 +43,8 @@ run: build ## Build, then start the collector with the quickstart configuration
 test: ## Run the tests, with the race detector where there is a C compiler, and print the coverage
 	@scripts/test.sh
 	@# -count=1: they read files of other modules, of which the test cache knows nothing.
-	@for module in internal/tools test/bench test/compose; do \
-		(cd $$module && go test -count=1 ./...) || exit 1; \
-	done
-	cd test && go test -count=1 ./dashboard ./pictures
+	cd internal/tools && go test -count=1 ./...
+	cd test && go test -count=1 ./bench ./compose ./dashboard ./pictures
 
 .PHONY: exhaustive
 exhaustive: ## Run the long form of tests that make test shortens, as the nightly workflow does

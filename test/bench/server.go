@@ -262,10 +262,10 @@ func buildProfiled(ctx context.Context, root, output string) error {
 		return err
 	}
 	directory := filepath.Join(filepath.Dir(output), "profiled")
-	const module = "github.com/smtpfailure/opentelemetry-collector-smtpfailure/test/bench"
+	const module = "github.com/smtpfailure/opentelemetry-collector-smtpfailure/test"
 	changed := strings.NewReplacer(
 		"output_path: ./build\n", "output_path: "+directory+"\n",
-		"\nextensions:\n", "\nextensions:\n  - gomod: "+module+" v0.0.0\n    import: "+module+"/profiling\n    path: ./test/bench\n",
+		"\nextensions:\n", "\nextensions:\n  - gomod: "+module+" v0.0.0\n    import: "+module+"/bench/profiling\n    path: ./test\n",
 	).Replace(string(manifest))
 	if !strings.Contains(changed, directory) || !strings.Contains(changed, "/profiling") {
 		return errors.New("builder-config.yaml does not look as it did: no place for the extension")
