@@ -4,14 +4,13 @@
 
 NAME := otelcol-smtpfailure
 BINARY := bin/$(NAME)
-TOOLS := builder compat golangci-lint mdatagen
-RELEASE_TOOLS := actionlint cyclonedx-gomod go-licenses goreleaser govulncheck
+TOOLS := actionlint builder compat cyclonedx-gomod go-licenses golangci-lint goreleaser govulncheck mdatagen
 # The servers of other projects that the tests run.
 SERVERS := prometheus promtool loki
 TRANSFORMATIONS := test/transformations/node_modules
 # Those with code of ours.
 CODE := . internal/tools test
-MODULES := $(CODE) packaging/release test/bench/stock test/servers/prometheus
+MODULES := $(CODE) test/bench/stock test/servers/prometheus
 SOURCES := $(shell find receiver internal -path internal/tools -prune -o -name '*.go' ! -name '*_test.go' -print)
 
 # Packagers that build outside of a git checkout say which release they build.
@@ -176,16 +175,15 @@ build/version: FORCE
 	@mkdir -p build
 	@version='$(VERSION)'; [ "$$(cat $@ 2>/dev/null)" = "$$version" ] || echo "$$version" > $@
 
+.tools/actionlint: PACKAGE := github.com/rhysd/actionlint/cmd/actionlint
 .tools/builder: PACKAGE := go.opentelemetry.io/collector/cmd/builder
 .tools/compat: PACKAGE := ./compat
-.tools/mdatagen: PACKAGE := go.opentelemetry.io/collector/cmd/mdatagen
-.tools/golangci-lint: PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
-
-.tools/actionlint: PACKAGE := github.com/rhysd/actionlint/cmd/actionlint
 .tools/cyclonedx-gomod: PACKAGE := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 .tools/go-licenses: PACKAGE := github.com/google/go-licenses/v2
+.tools/golangci-lint: PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 .tools/goreleaser: PACKAGE := github.com/goreleaser/goreleaser/v2
 .tools/govulncheck: PACKAGE := golang.org/x/vuln/cmd/govulncheck
+.tools/mdatagen: PACKAGE := go.opentelemetry.io/collector/cmd/mdatagen
 
 .tools/prometheus: PACKAGE := github.com/prometheus/prometheus/cmd/prometheus
 .tools/promtool: PACKAGE := github.com/prometheus/prometheus/cmd/promtool
@@ -193,15 +191,13 @@ build/version: FORCE
 
 $(TOOLS:%=.tools/%): MODULE := internal/tools
 $(TOOLS:%=.tools/%): internal/tools/go.mod internal/tools/go.sum
-$(RELEASE_TOOLS:%=.tools/%): MODULE := packaging/release
-$(RELEASE_TOOLS:%=.tools/%): packaging/release/go.mod packaging/release/go.sum
 .tools/compat: $(filter-out %_test.go,$(wildcard internal/tools/compat/*.go))
 .tools/prometheus .tools/promtool: MODULE := test/servers/prometheus
 .tools/prometheus .tools/promtool: test/servers/prometheus/go.mod test/servers/prometheus/go.sum
 .tools/loki: MODULE := test/servers/loki
 .tools/loki: test/servers/loki/go.mod test/servers/loki/go.sum
 
-$(TOOLS:%=.tools/%) $(RELEASE_TOOLS:%=.tools/%) $(SERVERS:%=.tools/%):
+$(TOOLS:%=.tools/%) $(SERVERS:%=.tools/%):
 	@echo "Building $@; the first time takes some minutes."
 	@cd $(MODULE) && CGO_ENABLED=0 go build -trimpath -o $(CURDIR)/$@ $(PACKAGE)
 	@touch $@

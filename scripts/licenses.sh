@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 page=$PWD/docs/licenses.md
-template=$PWD/packaging/release/licenses.tpl
+template=$PWD/packaging/licenses.tpl
 # These ask for a notice at most, or for changes to the file itself.
 allowed='Apache-2.0 BSD-2-Clause BSD-3-Clause GNU-All-permissive-Copying-License ISC MIT MPL-2.0'
 systems='linux darwin windows'
