@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"log"
 	"net"
 	"net/http"
 	"slices"
@@ -16,7 +16,6 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componentstatus"
-	"go.opentelemetry.io/collector/config/confighttp"
 	"go.opentelemetry.io/collector/config/confignet"
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/extension/xextension/storage"
@@ -37,50 +36,48 @@ import (
 
 const (
 	transport = "http"
-	// The formats of what is received, for the spans of receiverhelper.
+	// The formats in receiverhelper's spans.
 	formatReport  = "smtp_failure"
 	formatCounter = "smtp_failure_counters"
 
-	// maxUnverified is the number of bodies that are read at once before it is known who sent them: only of calls whose length is signed but
-	// not sent, which those of the senders are not.
+	// maxUnverified is the number of bodies that are read at once before their call is verified: only
+	// of calls whose length is signed but not sent, which those of the senders are not.
 	maxUnverified = 64
 
-	// Names of what the ledger keeps for the receiver.
+	// maxReplayEntries is the number of reports that may well come within signature::max_age.
+	maxReplayEntries = 10_000
+
+	// Names of the values that the ledger keeps for the receiver.
 	keptInstanceID = "service.instance.id"
 	keptKnownKeys  = "signature.known_keys"
 	keptSecret     = "recipient.secret"
 	keptTold       = "recipient.told"
 
-	// secretLength is that of the key of HMAC-SHA-256.
-	secretLength = 32
-
-	// defaultWaitTimeout is long enough for a pipeline that takes its time, and short enough for a sender that waits for the response.
+	// defaultWaitTimeout is longer than pipelines usually take, and shorter than senders wait.
 	defaultWaitTimeout = 2 * time.Second
 )
 
 var errShutDown = errors.New("the receiver was shut down")
 
-// smtpFailureReceiver owns the server and the counters of one configured instance. Logs and metrics share it.
+// smtpFailureReceiver owns the server and the counters of one configured instance.
 type smtpFailureReceiver struct {
 	config   *Config
 	settings receiver.Settings
 	logger   *zap.Logger
-	// logs and metrics are the pipelines; nil where the instance is not used for the signal.
-	logs    consumer.Logs
-	metrics consumer.Metrics
-	// now is the clock.
-	now func() time.Time
-	// waitTimeout is how long a report waits for another copy of it that is under way.
+	logs     consumer.Logs    // nil where the instance is not used for logs
+	metrics  consumer.Metrics // nil where it is not used for metrics
+	now      func() time.Time
+	// waitTimeout is how long a report waits for another copy of it that is being handled.
 	waitTimeout time.Duration
-	// forget is called once at shutdown, so that the configuration can be used for a new receiver.
+	// forget removes the receiver from its factory.
 	forget func()
 
 	resource       pcommon.Resource
 	decoder        webhook.Decoder
 	privacy        privacy.Policy
-	verifier       *signature.Verifier // nil when nobody is checked
+	verifier       *signature.Verifier // nil when signatures are not checked
 	resolver       signature.Resolver  // nil for the configured one
-	unverified     chan struct{}       // held while a body is read before it is known who sent it
+	unverified     chan struct{}       // a semaphore of maxUnverified
 	connections    *connections
 	telemetry      *selfTelemetry
 	tracer         trace.Tracer
@@ -97,9 +94,7 @@ type smtpFailureReceiver struct {
 	server                  *http.Server
 	listener                net.Listener
 	serving                 sync.WaitGroup
-	stopFlushing            chan struct{}
-	flushing                chan struct{} // closed when the flush loop has ended
-	cancelFlush             context.CancelFunc
+	stopFlushing            func(context.Context) error // nil until flushing has started
 }
 
 // newReceiver expects a valid configuration.
@@ -124,6 +119,8 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 	}
 
 	logger := limited(settings.Logger)
+	recipient := &config.Recipient
+	mode, _ := privacy.ParseMode(recipient.Mode)
 	r := &smtpFailureReceiver{
 		config:      config,
 		settings:    settings,
@@ -134,13 +131,22 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 		connections: newConnections(config.HTTP.MaxRequestBodySize),
 		forget:      func() {},
 		resource:    newResource(config.ResourceAttributes),
-		decoder:     webhook.Decoder{Location: location, Causes: causes, Keep: slices.Concat(config.CountBy, config.Recipient.Variables)},
-		privacy:     newPolicy(&config.Recipient),
-		telemetry:   telemetry,
-		tracer:      metadata.Tracer(settings.TelemetrySettings),
-		spanName:    "receiver/" + settings.ID.String() + "/Request",
-		obsreport:   obsreport,
-		status:      &status{logger: logger},
+		decoder: webhook.Decoder{
+			Location: location,
+			Causes:   causes,
+			Keep:     slices.Concat(config.CountBy, recipient.Variables),
+		},
+		privacy: privacy.Policy{
+			Mode:      mode,
+			Key:       []byte(recipient.Key),
+			Redact:    recipient.Description == descriptionRedact,
+			Variables: recipient.Variables,
+		},
+		telemetry: telemetry,
+		tracer:    metadata.Tracer(settings.TelemetrySettings),
+		spanName:  "receiver/" + settings.ID.String() + "/Request",
+		obsreport: obsreport,
+		status:    &status{logger: logger},
 	}
 	r.batches = newBatcher(r.processBatch, func() time.Time { return r.now() })
 	if config.HTTP.IncludeMetadata || config.HTTP.Auth.HasValue() {
@@ -150,28 +156,16 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 	return r, nil
 }
 
-// limited returns a logger that repeats no message more than a few times a minute: whoever can make it log must not be
-// able to fill a disk.
+// limited returns a logger that writes a message at most 10 times a minute: requests that anyone can
+// send must not fill a disk.
 func limited(logger *zap.Logger) *zap.Logger {
-	const first, thereafter = 10, 0
 	return logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
-		return zapcore.NewSamplerWithOptions(core, time.Minute, first, thereafter)
+		return zapcore.NewSamplerWithOptions(core, time.Minute, 10, 0)
 	}))
 }
 
-// newPolicy expects a valid configuration.
-func newPolicy(config *RecipientConfig) privacy.Policy {
-	mode, _ := privacy.ParseMode(config.Mode)
-	return privacy.Policy{
-		Mode:      mode,
-		Key:       []byte(config.Key),
-		Redact:    config.Description == descriptionRedact,
-		Variables: config.Variables,
-	}
-}
-
-// Start opens the server and begins to send the counters. It does so once, however many signals the instance is used for;
-// the component's status is reported to the host of each.
+// Start opens the server and starts sending the counters, once for all signals of the instance. The
+// component's status is reported to each signal's host.
 func (r *smtpFailureReceiver) Start(ctx context.Context, host component.Host) error {
 	r.status.add(host)
 	r.startOnce.Do(func() { r.startErr = r.start(ctx, host) })
@@ -191,11 +185,8 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	if r.ledger, err = r.openLedger(ctx, host); err != nil {
 		return err
 	}
-	if err := r.recall(ctx); err != nil {
-		return fmt.Errorf("storage: %w", errors.Join(err, r.ledger.Close(ctx)))
-	}
-	if r.privacy.Mode != privacy.ModeFull {
-		r.decoder.Key = r.privacy.Key
+	if err := r.restore(ctx); err != nil {
+		return fmt.Errorf("storage: %w", err)
 	}
 	if r.config.Signature.HasValue() {
 		r.verifier = r.newVerifier(r.config.Signature.Get())
@@ -205,49 +196,17 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	}
 	r.telemetry.begin(r.config, r.counters)
 
-	instrumented, err := instrumentIfSeen(r.settings.MeterProvider)
-	if err != nil {
-		return err
-	}
-	server, err := r.config.HTTP.ToServer(ctx, host.GetExtensions(), r.settings.TelemetrySettings,
-		http.HandlerFunc(r.handle), confighttp.WithErrorHandler(r.handleServerError), instrumented)
-	if err != nil {
+	if r.server, err = r.newServer(ctx, host); err != nil {
 		return fmt.Errorf("http: %w", err)
 	}
-	server.Handler = r.wrap(server.Handler)
-	// OPTIONS * would be answered by net/http itself, and not be counted.
-	server.DisableGeneralOptionsHandler = true
-	server.ErrorLog = log.New(serverLog{r.logger}, "", 0)
-	r.connections.onClose = func() {
-		r.logger.Warn("Connections that sent much and no whole request were closed", zap.Int("limit", r.connections.max))
-	}
-	r.connections.bound(server)
-	// confighttp takes no notice of `keepalive: {enabled: false}`.
-	server.SetKeepAlivesEnabled(r.config.HTTP.Keepalive.HasValue())
-	listener, err := listen(ctx, &r.config.HTTP, r.connections)
-	if err != nil {
+	if r.listener, err = listen(ctx, &r.config.HTTP, r.connections); err != nil {
 		return fmt.Errorf("http::endpoint: cannot listen on %s: %w", r.config.HTTP.NetAddr.Endpoint, err)
 	}
-	r.server, r.listener = server, listener
-	r.logger.Info("Taking failure reports", zap.Stringer("address", listener.Addr()), zap.String("path", r.config.Path))
-	if r.open() {
-		r.logger.Warn("Anyone who can reach the endpoint can inject failures: it is not loopback, and none of signature, http::auth and http::tls::client_ca_file is set",
-			zap.String("endpoint", r.config.HTTP.NetAddr.Endpoint))
-	}
-
-	r.warnOfReplays()
-	for _, name := range r.config.CountBy {
-		if !r.privacy.Tells(name) {
-			r.logger.Warn("Nothing is counted by a variable of count_by, because recipient::variables does not name it", zap.String("variable", name))
-		}
-	}
-	for _, name := range collidingAttributes(r.config) {
-		r.logger.Warn("A resource attribute has the name of a label: with resource_to_telemetry_conversion, an exporter drops the counters",
-			zap.String("resource_attribute", name))
-	}
-
+	r.logger.Info("Starting HTTP server",
+		zap.Stringer("endpoint", r.listener.Addr()), zap.String("path", r.config.Path))
+	r.logWarnings()
 	r.serving.Go(func() {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := r.server.Serve(r.listener); !errors.Is(err, http.ErrServerClosed) {
 			r.status.report(componentstatus.NewFatalErrorEvent(fmt.Errorf("the HTTP server ended: %w", err)))
 		}
 	})
@@ -257,27 +216,58 @@ func (r *smtpFailureReceiver) start(ctx context.Context, host component.Host) er
 	return nil
 }
 
-// maxReplayEntries is the number of reports that may well come within signature::max_age.
-const maxReplayEntries = 10_000
+// logWarnings logs what an operator may not expect of the configuration.
+func (r *smtpFailureReceiver) logWarnings() {
+	if r.isUnauthenticated() {
+		r.logger.Warn("Anyone who can reach the endpoint can inject failures: it is not loopback, "+
+			"and none of signature, http::auth and http::tls::client_ca_file is set",
+			zap.String("endpoint", r.config.HTTP.NetAddr.Endpoint))
+	}
+	if reason := replayable(r.config); reason != "" {
+		r.logger.Warn("A captured call counts again when it is sent again", zap.String("reason", reason))
+	}
+	for _, name := range r.config.CountBy {
+		if !r.privacy.Tells(name) {
+			r.logger.Warn("Nothing is counted by a variable of count_by, "+
+				"because recipient::variables does not name it", zap.String("variable", name))
+		}
+	}
+	for _, name := range collidingAttributes(r.config) {
+		r.logger.Warn("With resource_to_telemetry_conversion, an exporter drops the counters: "+
+			"a resource attribute has the name of a label", zap.String("resource_attribute", name))
+	}
+}
 
-// warnOfReplays warns where a signed call counts again when somebody who has captured it sends it once more.
-func (r *smtpFailureReceiver) warnOfReplays() {
-	if !r.config.Signature.HasValue() {
-		return
+// isUnauthenticated reports whether other machines can reach the endpoint and no caller is checked.
+func (r *smtpFailureReceiver) isUnauthenticated() bool {
+	http := &r.config.HTTP
+	mutualTLS := http.TLS.HasValue() && http.TLS.Get().ClientCAFile != ""
+	if r.config.Signature.HasValue() || http.Auth.HasValue() || mutualTLS ||
+		http.NetAddr.Transport == confignet.TransportTypeUnix {
+		return false
 	}
-	// A call is let in from before its date until max_age after it.
-	window := r.config.Signature.Get().MaxAge + signature.MaxAhead
-	const consequence = "A captured call counts again when it is sent again: "
-	switch deduplication := r.config.Deduplication; {
+	host, _, err := net.SplitHostPort(http.NetAddr.Endpoint)
+	ip := net.ParseIP(host)
+	return err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback())
+}
+
+// replayable returns why a signed call counts again when it is sent again, or nothing if it does not.
+func replayable(config *Config) string {
+	if !config.Signature.HasValue() {
+		return ""
+	}
+	// A call is accepted from before its date until max_age after it.
+	window := config.Signature.Get().MaxAge + signature.MaxAhead
+	switch deduplication := config.Deduplication; {
 	case !deduplication.Enabled:
-		r.logger.Warn(consequence + "deduplication::enabled should be true where signature is set")
+		return "deduplication::enabled should be true"
 	case deduplication.TTL < window:
-		r.logger.Warn(consequence+"deduplication::ttl should be at least signature::max_age and a minute",
-			zap.Duration("ttl", deduplication.TTL), zap.Duration("needed", window))
+		return fmt.Sprintf("deduplication::ttl should be at least %s, signature::max_age and a minute", window)
 	case deduplication.MaxEntries < maxReplayEntries:
-		r.logger.Warn(consequence+"deduplication::max_entries should hold all reports that come within signature::max_age",
-			zap.Int("max_entries", deduplication.MaxEntries), zap.Int("needed", maxReplayEntries))
+		return fmt.Sprintf("deduplication::max_entries should be at least %d, for what comes within signature::max_age",
+			maxReplayEntries)
 	}
+	return ""
 }
 
 func (r *smtpFailureReceiver) newVerifier(config *SignatureConfig) *signature.Verifier {
@@ -301,7 +291,7 @@ func (r *smtpFailureReceiver) newVerifier(config *SignatureConfig) *signature.Ve
 	})
 }
 
-// keepKnownKeys keeps the names of keys that verified calls, so that the sender's are known after a restart.
+// keepKnownKeys keeps the names of keys that verified calls for the next run.
 func (r *smtpFailureReceiver) keepKnownKeys(names []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), r.waitTimeout)
 	defer cancel()
@@ -330,64 +320,69 @@ func (r *smtpFailureReceiver) openLedger(ctx context.Context, host component.Hos
 		return ledger.New(options), nil
 	}
 
-	extension, ok := host.GetExtensions()[*r.config.Storage]
+	extension, ok := host.GetExtensions()[*r.config.Storage].(storage.Extension)
 	if !ok {
-		return nil, fmt.Errorf("storage: there is no extension %q; must be the name of a storage extension that is listed in service::extensions", r.config.Storage)
+		return nil, fmt.Errorf("storage: %q; must be the name of a storage extension, such as file_storage, "+
+			"that is listed in service::extensions", r.config.Storage)
 	}
-	storageExtension, ok := extension.(storage.Extension)
-	if !ok {
-		return nil, fmt.Errorf("storage: the extension %q does not store anything; must be the name of a storage extension such as file_storage", r.config.Storage)
-	}
-	client, err := r.storageClient(ctx, storageExtension)
+	client, err := r.storageClient(ctx, extension)
 	if err != nil {
 		return nil, err
 	}
 	opened, err := ledger.Open(ctx, client, options)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("storage: what the extension %q keeps for %q: %w", r.config.Storage, r.settings.ID, err), client.Close(ctx))
+		err = fmt.Errorf("storage: what the extension %q keeps for %q: %w", r.config.Storage, r.settings.ID, err)
+		return nil, errors.Join(err, client.Close(ctx))
 	}
 	return opened, nil
 }
 
-// storageClient opens the store. An extension whose file is damaged may name nothing, or panic, even where nobody can
-// recover it; so what is about to be opened is said first.
-func (r *smtpFailureReceiver) storageClient(ctx context.Context, extension storage.Extension) (client storage.Client, err error) {
+// storageClient opens the store. An extension whose file is damaged may panic, even where nobody can
+// recover, so the file is logged first.
+func (r *smtpFailureReceiver) storageClient(
+	ctx context.Context, extension storage.Extension,
+) (client storage.Client, err error) {
 	file := "receiver_" + r.settings.ID.Type().String() + "_" + r.settings.ID.Name()
-	r.logger.Info("Opening the store", zap.Stringer("storage", r.config.Storage), zap.String("file with file_storage", file))
+	r.logger.Info("Opening the store",
+		zap.Stringer("storage", r.config.Storage), zap.String("file with file_storage", file))
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("it panicked: %v", cause)
 		}
 		if err != nil {
-			err = fmt.Errorf("storage: the extension %q cannot open what it keeps (with file_storage, the file %s in its directory): %w; "+
-				"if it is damaged, move it away to begin with an empty one", r.config.Storage, file, err)
+			err = fmt.Errorf("storage: the extension %q cannot open what it keeps (with file_storage, the file %s "+
+				"in its directory): %w; if it is damaged, move it away to begin with an empty one",
+				r.config.Storage, file, err)
 		}
 	}()
 	return extension.GetClient(ctx, component.KindReceiver, r.settings.ID, "")
 }
 
-// recall takes up what an earlier run has kept, so that the totals go on as its series, and keeps what there is not yet.
-func (r *smtpFailureReceiver) recall(ctx context.Context) error {
-	instance, _ := r.resource.Attributes().Get(attributeServiceInstanceID)
+// restore takes over the instance id, the secret and the series of the run before.
+func (r *smtpFailureReceiver) restore(ctx context.Context) error {
 	if r.config.Storage != nil && r.ledger.Value(keptInstanceID) == nil {
 		r.logger.Info("The store is empty, so all counters begin at zero", zap.Stringer("storage", r.config.Storage))
 	}
-	id, err := r.kept(ctx, keptInstanceID, []byte(instance.Str()))
+	instance, _ := r.resource.Attributes().Get(attributeServiceInstanceID)
+	id, err := r.loadOrStore(ctx, keptInstanceID, []byte(instance.Str()))
 	if err != nil {
 		return err
 	}
 	if _, configured := r.config.ResourceAttributes[attributeServiceInstanceID]; !configured {
 		instance.SetStr(string(id))
 	}
-	secret := make([]byte, secretLength)
-	// It never fails: without random numbers the process ends.
-	_, _ = rand.Read(secret)
-	if secret, err = r.kept(ctx, keptSecret, secret); err == nil && len(r.privacy.Key) == 0 {
-		r.privacy.Key = secret
-	}
-	if err != nil {
+	secret := make([]byte, sha256.Size)
+	_, _ = rand.Read(secret) // never fails
+	if secret, err = r.loadOrStore(ctx, keptSecret, secret); err != nil {
 		return err
 	}
+	if len(r.privacy.Key) == 0 {
+		r.privacy.Key = secret
+	}
+	if r.privacy.Mode != privacy.ModeFull {
+		r.decoder.Key = r.privacy.Key
+	}
+
 	before, now := r.ledger.Value(keptTold), r.privacy.Told()
 	switch {
 	case bytes.Equal(before, now):
@@ -395,41 +390,24 @@ func (r *smtpFailureReceiver) recall(ctx context.Context) error {
 	case !r.privacy.TellsLessThan(before):
 		return r.ledger.SetValue(ctx, keptTold, now)
 	case before != nil:
-		r.logger.Info("All counters begin at zero, because what they tell is more than recipient::mode and recipient::variables allow now")
+		r.logger.Info("All counters begin at zero, because what they tell is more than " +
+			"recipient::mode and recipient::variables allow now")
 	}
 	return r.ledger.ForgetSeries(ctx, keptTold, now)
 }
 
-// kept returns what the ledger has under a name, and keeps the first value if that is nothing.
-func (r *smtpFailureReceiver) kept(ctx context.Context, name string, first []byte) ([]byte, error) {
+// loadOrStore returns the value of that name, and stores an initial one if there is none.
+func (r *smtpFailureReceiver) loadOrStore(ctx context.Context, name string, initial []byte) ([]byte, error) {
 	if value := r.ledger.Value(name); value != nil {
 		return value, nil
 	}
-	return first, r.ledger.SetValue(ctx, name, first)
+	return initial, r.ledger.SetValue(ctx, name, initial)
 }
 
-// open reports whether the endpoint can be reached from other machines and nothing checks who calls.
-func (r *smtpFailureReceiver) open() bool {
-	http := &r.config.HTTP
-	if r.config.Signature.HasValue() || http.Auth.HasValue() || http.TLS.HasValue() && http.TLS.Get().ClientCAFile != "" {
-		return false
-	}
-	if http.NetAddr.Transport == confignet.TransportTypeUnix {
-		return false
-	}
-	host, _, err := net.SplitHostPort(http.NetAddr.Endpoint)
-	if err != nil {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return host != "localhost" && (ip == nil || !ip.IsLoopback())
-}
-
-// Shutdown finishes the requests in flight, sends the last totals, and ends every goroutine, all within the context's deadline. It is safe to
-// call before Start and more than once.
+// Shutdown finishes the requests in flight and sends the last totals, within the context's deadline.
+// It may be called before Start and more than once.
 func (r *smtpFailureReceiver) Shutdown(ctx context.Context) error {
 	r.shutdownOnce.Do(func() {
-		// From here on there is nothing that Start could start.
 		r.startOnce.Do(func() { r.startErr = errShutDown })
 		r.shutdownErr = r.shutdown(ctx)
 	})
@@ -451,8 +429,10 @@ func (r *smtpFailureReceiver) shutdown(ctx context.Context) error {
 		r.verifier.Close()
 	}
 	errs = append(errs, r.batches.wait(ctx))
-	if r.flushing != nil {
-		errs = append(errs, r.stopAndFlush(ctx))
+	if r.stopFlushing != nil {
+		if err := r.stopFlushing(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("the last totals were not sent: %w", err))
+		}
 	}
 	if r.ledger != nil {
 		errs = append(errs, r.ledger.Close(ctx))
@@ -460,62 +440,56 @@ func (r *smtpFailureReceiver) shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// startFlushing sends the counters every interval.
+// startFlushing sends the counters every interval, and once more when stopFlushing is called. A flush
+// in flight is waited for then: once it is cut off, nobody knows what arrived.
 func (r *smtpFailureReceiver) startFlushing() {
-	var ctx context.Context
-	ctx, r.cancelFlush = context.WithCancel(context.Background())
-	r.stopFlushing, r.flushing = make(chan struct{}), make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	stop, last := make(chan struct{}), make(chan error, 1)
 	go func() {
-		defer close(r.flushing)
 		ticker := time.NewTicker(r.config.Aggregation.Interval)
 		defer ticker.Stop()
 		for {
 			select {
-			case <-r.stopFlushing:
+			case <-stop:
+				last <- r.flushAll(ctx)
 				return
 			case <-ticker.C:
 				if err := r.flush(ctx); err != nil {
-					r.logger.Warn("The metrics pipelines did not take the counters, which go out with the next interval", zap.Error(err))
+					r.logger.Warn("The metrics pipelines did not take the counters, "+
+						"which go out with the next interval", zap.Error(err))
 				}
 			}
 		}
 	}()
-}
-
-// stopAndFlush ends the flush loop and sends the last totals. A flush that is under way is waited for, because what it
-// brought over is not known when it is cut off.
-func (r *smtpFailureReceiver) stopAndFlush(ctx context.Context) error {
-	defer r.cancelFlush()
-	close(r.stopFlushing)
-	sent := make(chan error, 1)
-	go func() {
-		<-r.flushing
-		err := r.flush(ctx)
-		// A series that was never sent was sent as zero just now, and its total is still due.
-		if err == nil && r.ledger.Pending() {
-			err = r.flush(ctx)
+	r.stopFlushing = func(shutdown context.Context) error {
+		defer cancel()
+		close(stop)
+		select {
+		case err := <-last:
+			return err
+		case <-shutdown.Done():
+			return shutdown.Err()
 		}
-		sent <- err
-	}()
-	var err error
-	select {
-	case err = <-sent:
-	case <-ctx.Done():
-		err = ctx.Err()
 	}
-	if err != nil {
-		return fmt.Errorf("the last totals were not sent: %w", err)
-	}
-	return nil
 }
 
-// flush sends what is due of the counters to the metrics pipelines. What they refuse is due again with the next flush.
+// flushAll sends the last totals.
+func (r *smtpFailureReceiver) flushAll(ctx context.Context) error {
+	err := r.flush(ctx)
+	// A series that was never sent was sent as zero just now, and its total is still due.
+	if err == nil && r.ledger.Pending() {
+		err = r.flush(ctx)
+	}
+	return err
+}
+
+// flush sends the counters to the metrics pipelines. What these refuse is sent with the next flush.
 func (r *smtpFailureReceiver) flush(ctx context.Context) error {
-	due, err := r.ledger.Collect(ctx)
+	collection, err := r.ledger.Collect(ctx)
 	if err != nil {
 		return err
 	}
-	metrics := r.counters.newMetrics(due, r.resource, r.settings.BuildInfo.Version)
+	metrics := r.counters.newMetrics(collection, r.resource, r.settings.BuildInfo.Version)
 	if points := metrics.DataPointCount(); points > 0 {
 		ctx := r.obsreport.StartMetricsOp(ctx)
 		err = r.metrics.ConsumeMetrics(ctx, metrics)
@@ -525,7 +499,7 @@ func (r *smtpFailureReceiver) flush(ctx context.Context) error {
 			return err
 		}
 	}
-	// A store that fails makes up for it later, and its health is known.
-	_ = r.ledger.Acknowledge(ctx, due.Number)
+	// A store that fails catches up later, and its health is reported.
+	_ = r.ledger.Acknowledge(ctx, collection.Number)
 	return nil
 }

@@ -449,7 +449,7 @@ func TestAnOpenDoorIsWarnedOf(t *testing.T) {
 		}
 		config.HTTP.Auth, config.HTTP.TLS = test.auth, test.tls
 		r := &smtpFailureReceiver{config: config}
-		assert.Equal(t, test.open, r.open(), "%+v", test)
+		assert.Equal(t, test.open, r.isUnauthenticated(), "%+v", test)
 	}
 
 	logger, logged := observer.New(zap.WarnLevel)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/confighttp"
 	"go.opentelemetry.io/collector/config/confignet"
 	"go.opentelemetry.io/collector/config/configoptional"
@@ -55,6 +57,30 @@ func listen(ctx context.Context, config *confighttp.ServerConfig, connections *c
 	// As confighttp has it.
 	tlsConfig.NextProtos = []string{"h2", "http/1.1"}
 	return tls.NewListener(listener, tlsConfig), nil
+}
+
+// newServer returns the server, with all that confighttp wraps around handle.
+func (r *smtpFailureReceiver) newServer(ctx context.Context, host component.Host) (*http.Server, error) {
+	instrumented, err := instrumentIfSeen(r.settings.MeterProvider)
+	if err != nil {
+		return nil, err
+	}
+	server, err := r.config.HTTP.ToServer(ctx, host.GetExtensions(), r.settings.TelemetrySettings,
+		http.HandlerFunc(r.handle), confighttp.WithErrorHandler(r.handleServerError), instrumented)
+	if err != nil {
+		return nil, err
+	}
+	server.Handler = r.wrap(server.Handler)
+	// net/http would answer OPTIONS * itself, uncounted.
+	server.DisableGeneralOptionsHandler = true
+	server.ErrorLog = log.New(serverLog{r.logger}, "", 0)
+	// confighttp ignores `keepalive: {enabled: false}`.
+	server.SetKeepAlivesEnabled(r.config.HTTP.Keepalive.HasValue())
+	r.connections.onClose = func() {
+		r.logger.Warn("Connections that sent much and no whole request were closed", zap.Int("limit", r.connections.max))
+	}
+	r.connections.bound(server)
+	return server, nil
 }
 
 // removeStaleSocket removes a socket that a killed process has left behind, on which nobody can

@@ -261,8 +261,8 @@ func TestStorageThatCannotBeUsedStopsTheStart(t *testing.T) {
 		name, message string
 		host          component.Host
 	}{
-		{"not there", `storage: there is no extension "file_storage"`, &hostWith{}},
-		{"not a storage", `storage: the extension "file_storage" does not store anything`, &hostWith{extensions: map[component.ID]component.Component{storageID: doorkeeper{}}}},
+		{"not there", `storage: "file_storage"; must be the name of a storage extension`, &hostWith{}},
+		{"not a storage", `storage: "file_storage"; must be the name of a storage extension`, &hostWith{extensions: map[component.ID]component.Component{storageID: doorkeeper{}}}},
 		{"panics", "cannot open what it keeps (with file_storage, the file receiver_smtp_failure_", panicking},
 		{"no clients", `: no clients today; if it is damaged, move it away`, closed},
 		{"cannot be written", ": the store did not take it: no space left on device", broken},

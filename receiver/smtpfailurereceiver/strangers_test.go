@@ -319,7 +319,7 @@ func TestReplaysAreWarnedOf(t *testing.T) {
 			continue
 		}
 		if assert.Equal(t, 1, logged.Len(), test.yaml) {
-			assert.Contains(t, logged.All()[0].Message, test.warning)
+			assert.Contains(t, logged.All()[0].ContextMap()["reason"], test.warning)
 		}
 	}
 }
