@@ -134,9 +134,11 @@ func (v *values) add(path, value string, listed bool) error {
 		}
 		return nil
 	}
-	at := slices.IndexFunc(v.variables, func(known variable) bool { return known.path == path })
-	if at < 0 {
-		at = len(v.variables)
+	at := 0
+	for at < len(v.variables) && v.variables[at].path != path {
+		at++
+	}
+	if at == len(v.variables) {
 		v.variables = append(v.variables, variable{path: path, index: slices.Index(sentNames[:], base)})
 	}
 	known := &v.variables[at]
@@ -171,7 +173,7 @@ func (v *values) allTags() ([]string, error) {
 // reading is an event while its variables are read.
 type reading struct {
 	*Decoder
-	Event
+	*Event
 	// sent are the values that make the identity.
 	sent [numSent]string
 	// timed reports whether the variable time can be read.
@@ -180,21 +182,22 @@ type reading struct {
 
 // event makes an event of the variables of a body.
 func (d *Decoder) event(call *Call, all *values) (*Event, error) {
-	r := reading{Decoder: d, Event: Event{Account: call.Account, Arrived: call.Arrived, Time: call.Arrived}}
+	r := reading{Decoder: d, Event: &Event{Account: call.Account, Arrived: call.Arrived, Time: call.Arrived}}
 	var err error
 	if r.Tags, err = all.allTags(); err != nil {
 		return nil, err
 	}
 	var arrays, others []variable
-	for _, v := range all.variables {
+	for i := range all.variables {
+		v := &all.variables[i]
 		if v.value == "" && v.list == nil {
 			continue
 		}
 		switch {
 		case v.index < 0:
-			others = append(others, v)
+			others = append(others, *v)
 		case v.list != nil || v.path != sentNames[v.index]:
-			arrays = append(arrays, v)
+			arrays = append(arrays, *v)
 		default:
 			r.sent[v.index] = v.value
 		}
@@ -217,7 +220,7 @@ func (d *Decoder) event(call *Call, all *values) (*Event, error) {
 	}
 	r.addOthers(others)
 	r.derive()
-	return &r.Event, nil
+	return r.Event, nil
 }
 
 // derive sets all that follows from the variables.

@@ -1,6 +1,9 @@
 package webhook
 
-import "strings"
+import (
+	"encoding/hex"
+	"strings"
+)
 
 // Form reads a call whose body is application/x-www-form-urlencoded, as PHP writes and reads forms: + is a space, %XX a byte, a %
 // that starts no escape itself, and only & separates. The event shares memory with the body.
@@ -13,7 +16,7 @@ func (d *Decoder) Form(call Call) (*Event, error) {
 		return nil, err
 	}
 	all := newValues()
-	buf := make([]byte, len(body))
+	buf := make([]byte, 0, 512) // longer values are rare
 	for pair := range strings.SplitSeq(body, "&") {
 		if pair == "" {
 			continue
@@ -35,13 +38,14 @@ func (d *Decoder) Form(call Call) (*Event, error) {
 // formPath reads the brackets of a form's name: a[] is a list, a[k] the member k of a, and so on inwards. A key is only ever
 // text: nothing is allocated by an index. A name whose brackets do not match is taken as it is.
 func formPath(name string) (path string, listed bool) {
-	base, _, _ := strings.Cut(name, "[")
-	if base == "" || len(base) == len(name) {
+	bracket := strings.IndexByte(name, '[')
+	if bracket <= 0 {
 		return name, false
 	}
 	var all strings.Builder
-	all.WriteString(strings.TrimSpace(base))
-	for rest := name[len(base):]; rest != ""; {
+	all.Grow(len(name))
+	all.WriteString(strings.TrimSpace(name[:bracket]))
+	for rest := name[bracket:]; rest != ""; {
 		end := strings.IndexByte(rest, ']')
 		if rest[0] != '[' || end < 0 {
 			return name, false
@@ -57,33 +61,29 @@ func formPath(name string) (path string, listed bool) {
 	return all.String(), listed
 }
 
-// unescape undoes the encoding of a form's name or value, which is no longer than buf.
+// unescape undoes the encoding of a form's name or value, in buf.
 func unescape(s string, buf []byte) string {
-	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
+	i := 0
+	for i < len(s) && s[i] != '%' && s[i] != '+' {
+		i++
+	}
+	if i == len(s) {
 		return s
 	}
-	n := 0
-	for i := 0; i < len(s); i++ {
+	buf = append(buf[:0], s[:i]...)
+	for ; i < len(s); i++ {
 		c := s[i]
 		switch {
 		case c == '+':
 			c = ' '
-		case c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
-			c = hexValue(s[i+1])<<4 | hexValue(s[i+2])
-			i += 2
+		case c == '%' && i+2 < len(s):
+			var decoded [1]byte
+			if _, err := hex.Decode(decoded[:], []byte(s[i+1:i+3])); err == nil {
+				c = decoded[0]
+				i += 2
+			}
 		}
-		buf[n] = c
-		n++
+		buf = append(buf, c)
 	}
-	return string(buf[:n])
-}
-
-func isHex(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
-
-// hexValue returns what a hexadecimal digit is worth.
-func hexValue(c byte) byte {
-	if isDigit(c) {
-		return c - '0'
-	}
-	return c | 0x20 - 'a' + 10
+	return string(buf)
 }

@@ -26,35 +26,30 @@ const identityVersion = "smtp_failure/1"
 // for what they are worth. Not the order of the tags or other variables, and not the encoding: an event has one identity as
 // a form and as JSON. Without a time it stands for the same event however often it is sent.
 func (r *reading) identity() Identity {
-	var room [roomForIdentified]byte
-	identified := r.appendIdentified(room[:0])
 	if len(r.Key) > 0 {
 		mac := hmac.New(sha256.New, r.Key)
-		mac.Write(identified)
-		return Identity(mac.Sum(nil)[:len(Identity{})])
+		mac.Write(r.appendIdentified(make([]byte, 0, usualSize)))
+		return Identity(mac.Sum(nil))
 	}
-	sum := sha256.Sum256(identified)
-	return Identity(sum[:len(Identity{})])
+	sum := sha256.Sum256(r.appendIdentified(make([]byte, 0, usualSize)))
+	return Identity(sum[:])
 }
 
-// roomForIdentified is enough for what most reports are identified by.
-const roomForIdentified = 1024
+// usualSize is enough for what most events are identified by.
+const usualSize = 512
 
-func (r *reading) appendIdentified(buffer []byte) []byte {
+func (r *reading) appendIdentified(buf []byte) []byte {
 	timestamp := r.sent[sentTimestamp]
 	if r.timed {
 		timestamp = ""
 	}
-
-	var length [binary.MaxVarintLen64]byte
 	for _, field := range [...]string{
 		identityVersion, r.Account, r.sent[sentType], r.sent[sentID], r.sent[sentRecipient], oneSpelling(r.sent[sentTime]), timestamp,
 		r.sent[sentAction], r.sent[sentState], oneSpelling(r.sent[sentCode]), r.sent[sentExtended], r.sent[sentDescription],
 	} {
 		// The length goes before the text, so that no text can be moved from one field to the next.
-		n := binary.PutUvarint(length[:], uint64(len(field)))
-		buffer = append(buffer, length[:n]...)
-		buffer = append(buffer, field...)
+		buf = binary.AppendUvarint(buf, uint64(len(field)))
+		buf = append(buf, field...)
 	}
-	return buffer
+	return buf
 }

@@ -1,10 +1,10 @@
 package webhook
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -29,7 +29,7 @@ func (d *Decoder) JSON(call Call) (*Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := jsonReader{decoder: jsontext.NewDecoder(strings.NewReader(c.decode(body)),
+	r := jsonReader{decoder: jsontext.NewDecoder(bytes.NewBufferString(c.decode(body)),
 		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)), all: newValues()}
 	if err := r.body(); err != nil {
 		return nil, err

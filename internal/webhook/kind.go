@@ -61,7 +61,8 @@ func (d *Decoder) kind(typ, action string) (Kind, error) {
 	case typ == "":
 		return 0, otherWebhook("there is no type, and action", action, "neither failure nor failed")
 	}
-	for _, k := range Kinds() {
+	for i := range kinds {
+		k := Kind(i)
 		if typ != k.String() {
 			continue
 		}

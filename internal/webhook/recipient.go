@@ -22,6 +22,11 @@ func parseRecipient(s string) (address, domain string) {
 	if s == "" || len(s) > maxRecipient {
 		return strings.ToLower(s), ""
 	}
+	// Most need neither unwrapping nor normalization.
+	address = strings.ToLower(s)
+	if local, domain, _ := strings.Cut(address, "@"); isAtom(local) && isPlain(local) && isHostname(domain) {
+		return address, domain
+	}
 	local, domain := splitAddress(s)
 	if domain = domainName(domain); domain == "" {
 		return strings.ToLower(s), ""
@@ -129,13 +134,21 @@ func domainName(s string) string {
 		}
 		s = ascii
 	}
-	if len(s) > maxDomain {
+	if !isHostname(s) {
 		return ""
+	}
+	return s
+}
+
+// isHostname reports whether a domain in lower case has no label that is empty, too long or written with other characters.
+func isHostname(s string) bool {
+	if len(s) > maxDomain {
+		return false
 	}
 	for label := range strings.SplitSeq(s, ".") {
 		if label == "" || len(label) > maxLabel || strings.ContainsFunc(label, isNoDomainRune) {
-			return ""
+			return false
 		}
 	}
-	return s
+	return true
 }

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"math"
 	"strings"
 	"time"
@@ -48,8 +49,8 @@ func (r *reading) parseTime(s string) (time.Time, bool) {
 	return at.UTC(), true
 }
 
-// zones are the spellings of a time zone, or none, after a date and a time of day.
-var zones = [...]string{"", "Z07:00", "Z0700", "Z07"}
+// layouts differ in the time zone, which may be missing.
+var layouts = [...]string{time.DateTime, time.DateTime + "Z07:00", time.DateTime + "Z0700", time.DateTime + "Z07"}
 
 // parseDateTime reads YYYY-MM-DD HH:MM:SS, also with a T between the two, a fraction, or a time zone.
 func (r *reading) parseDateTime(s string) (time.Time, bool) {
@@ -58,6 +59,10 @@ func (r *reading) parseDateTime(s string) (time.Time, bool) {
 	if len(s) <= date || len(s) > most || s[date] != ' ' && s[date] != 'T' && s[date] != 't' {
 		return time.Time{}, false
 	}
+	location := cmp.Or(r.Location, time.UTC)
+	if at, err := time.ParseInLocation(time.DateTime, s, location); err == nil {
+		return at, true
+	}
 	clock := strings.ToUpper(s[date+1:])
 	for _, utc := range [...]string{"UTC", "GMT"} {
 		if rest, ok := strings.CutSuffix(clock, utc); ok {
@@ -65,12 +70,8 @@ func (r *reading) parseDateTime(s string) (time.Time, bool) {
 		}
 	}
 	clock = strings.ReplaceAll(clock, " ", "")
-	location := r.Location
-	if location == nil {
-		location = time.UTC
-	}
-	for _, zone := range zones {
-		if at, err := time.ParseInLocation(time.DateTime+zone, s[:date]+" "+clock, location); err == nil {
+	for _, layout := range layouts {
+		if at, err := time.ParseInLocation(layout, s[:date]+" "+clock, location); err == nil {
 			return at, true
 		}
 	}
