@@ -1,9 +1,11 @@
 package smtpstatus
 
 import (
+	"cmp"
 	_ "embed"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -69,40 +71,38 @@ type Phrase struct{ Text, Cause string }
 // Causes tells why deliveries failed. It is safe for concurrent use. A nil one has the built-in
 // phrases alone.
 type Causes struct {
-	own *phrases
+	own []Phrase // folded, the longest first
 }
 
 //go:embed causes.txt
 var causesFile string
 
-var builtIn = sync.OnceValue(func() *phrases {
+var builtIn = sync.OnceValue(func() index {
 	rules, err := parseRules(causesFile)
 	if err != nil {
 		panic(err) // the file is part of the program
 	}
-	return compile(rules)
+	return newIndex(rules)
 })
 
 // NewCauses returns Causes that try the phrases of own before the built-in ones. Each must have a
 // text that holds more than numbers and small words, and a cause of the closed list.
 func NewCauses(own []Phrase) (*Causes, error) {
 	builtIn() // so that it is the start that takes the time
-	if len(own) == 0 {
-		return nil, nil
-	}
-	rules := make([]rule, len(own))
-	for i, p := range own {
-		text := foldAll(p.Text)
+	c := &Causes{}
+	for _, p := range own {
+		// Without the spaces around it, for it may begin and end within a word.
+		text := strings.TrimSpace(fold(p.Text))
 		if text == "" {
 			return nil, ErrEmptyPhrase
 		}
 		if !slices.Contains(causeNames, p.Cause) {
 			return nil, ErrUnknownCause
 		}
-		// A part of the description may end within a word.
-		rules[i] = rule{cause: p.Cause, phrase: strings.TrimSuffix(text, " ")}
+		c.own = append(c.own, Phrase{Text: text, Cause: p.Cause})
 	}
-	return &Causes{own: compile(rules)}, nil
+	slices.SortStableFunc(c.own, func(a, b Phrase) int { return cmp.Compare(len(b.Text), len(a.Text)) })
+	return c, nil
 }
 
 // The errors of NewCauses.
@@ -111,9 +111,11 @@ var (
 	ErrUnknownCause = errors.New("must be one of " + strings.Join(causeNames, ", "))
 )
 
+// maxText is how many bytes of a description are looked at. What tells the cause comes early.
+const maxText = 1024
+
 // Cause returns why a delivery failed, as a value for the OpenTelemetry attribute error.type, and
-// what it was decided by. Pass "", the zero Enhanced, 0 and "" for what is absent. The first that
-// applies decides:
+// what it was decided by. Absent arguments are zero values. The first that applies decides:
 //
 //  1. a phrase of the user's, then a telling phrase of causes.txt;
 //  2. an enhanced status that means one cause;
@@ -122,28 +124,32 @@ var (
 //  5. the reply code;
 //  6. the state of the SMTP conversation.
 //
-// Of several phrases the longest decides. No more than the first 1,024 bytes of the description are
-// looked at.
+// Of several phrases the longest decides. The first 1,024 bytes of the description are looked at.
 func (c *Causes) Cause(description string, e Enhanced, code int, state string) (string, DecidedBy) {
-	var buf [len(" x.65535.65535 ") + maxText + 4]byte
-	text := foldReport(buf[:0], description, e)
+	text := fold(description[:min(len(description), maxText)])
+	if !e.IsZero() {
+		// A word that no description can hold, since a point is no part of words.
+		text = " x." + strconv.Itoa(int(e.Subject)) + "." + strconv.Itoa(int(e.Detail)) + text
+	}
 	if c != nil {
-		if best := c.own.best(text); best != nil {
-			return best.cause, ByPhrase
+		for _, p := range c.own {
+			if strings.Contains(text, p.Text) {
+				return p.Cause, ByPhrase
+			}
 		}
 	}
 	best := builtIn().best(text)
 	if best != nil && !best.weak {
 		return best.cause, ByPhrase
 	}
-	ofStatus, specific := e.cause()
+	statusCause, specific := e.cause()
 	switch {
 	case specific:
-		return ofStatus, ByStatus
+		return statusCause, ByStatus
 	case best != nil:
 		return best.cause, ByPhrase
-	case ofStatus != "":
-		return ofStatus, ByStatus
+	case statusCause != "":
+		return statusCause, ByStatus
 	}
 	if cause := codeCause(code); cause != "" {
 		return cause, ByCode
