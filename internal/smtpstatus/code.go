@@ -7,13 +7,18 @@ func ParseCode(s string) (code int, ok bool) {
 	if len(s) != 3 || s[0] == '0' {
 		return 0, false
 	}
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
+	return parseDigits(s)
+}
+
+// parseDigits reads a number of nothing but ASCII digits. The caller bounds their count.
+func parseDigits(s string) (n int, ok bool) {
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
 			return 0, false
 		}
-		code = code*10 + int(s[i]-'0')
+		n = 10*n + int(c-'0')
 	}
-	return code, true
+	return n, s != ""
 }
 
 // codeCause returns the cause that a reply code tells by itself, "" where it tells none. 450, 550,

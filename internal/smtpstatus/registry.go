@@ -138,14 +138,10 @@ var registry = [...][]registration{
 
 // registered returns e's row, without regard to the class.
 func (e Enhanced) registered() (r registration, ok bool) {
-	if e.IsZero() || int(e.Subject) >= len(registry) {
+	if e.IsZero() || int(e.Subject) >= len(registry) || int(e.Detail) >= len(registry[e.Subject]) {
 		return registration{}, false
 	}
-	details := registry[e.Subject]
-	if int(e.Detail) >= len(details) {
-		return registration{}, false
-	}
-	return details[e.Detail], true
+	return registry[e.Subject][e.Detail], true
 }
 
 // cause returns what e says by itself, "" if that is nothing, and whether it means no more than
@@ -154,8 +150,7 @@ func (e Enhanced) cause() (cause string, specific bool) {
 	if r, ok := e.registered(); ok {
 		return r.cause, r.specific
 	}
-	if e.IsZero() || int(e.Subject) >= len(registry) {
-		return "", false
-	}
-	return registry[e.Subject][0].cause, false
+	e.Detail = 0
+	r, _ := e.registered()
+	return r.cause, false
 }

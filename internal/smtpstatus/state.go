@@ -2,35 +2,19 @@ package smtpstatus
 
 import "strings"
 
-// stateCauses has the states of the sender's MTA that tell a cause by themselves. Before there is a
-// session its own steps ("process", "personalize" and such) tell none, and those of the mail
-// transaction fail for any reason.
-var stateCauses = []struct{ state, cause string }{
-	{"suppression", suppressed},
-	{"dns", connectionFailed}, // what will not pass is told by phrase
-	{"bind", connectionFailed},
-	{"connect", connectionFailed},
-	{"handshake", connectionFailed},
-	{"intro", connectionFailed},
-	{"ehlo", connectionFailed},
-	{"helo", connectionFailed},
-	{"idle", connectionFailed},
-	{"starttls", tlsRequired},
-	{"authplain", relayDenied},
-	{"authlogin", relayDenied},
-	{"authusername", relayDenied},
-	{"authpassword", relayDenied},
-	{"authcram", relayDenied},
-	{"authresponse", relayDenied},
-}
-
-// stateCause returns "" for a state that tells no cause. Upper and lower case are alike, since
-// people who try the webhook by hand type it as they like.
+// stateCause returns the cause that a state of the sender's MTA tells by itself, "" where it tells
+// none: the steps before there is a session ("process", "personalize" and such), and those of the
+// mail transaction, which fail for any reason. Case does not matter.
 func stateCause(state string) string {
-	for _, s := range stateCauses {
-		if strings.EqualFold(s.state, state) {
-			return s.cause
-		}
+	switch strings.ToLower(state) {
+	case "suppression":
+		return suppressed
+	case "dns", "bind", "connect", "handshake", "intro", "ehlo", "helo", "idle":
+		return connectionFailed // a domain that does not exist is told by phrase
+	case "starttls":
+		return tlsRequired
+	case "authplain", "authlogin", "authusername", "authpassword", "authcram", "authresponse":
+		return relayDenied
 	}
 	return ""
 }
