@@ -4,10 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -33,6 +31,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature/signaturetest"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
@@ -50,28 +49,17 @@ func FuzzHTTP(f *testing.F) {
 			f.Add(request)
 		}
 	}
-	var v signatureVectors
-	content, err := os.ReadFile("../../testdata/vectors/signature.json")
-	require.NoError(f, err)
-	require.NoError(f, json.Unmarshal(content, &v))
-	for _, vector := range v.Vectors {
-		var request bytes.Buffer
-		fmt.Fprintf(&request, "%s %s HTTP/1.1\r\n", vector.Method, vector.Target)
-		for _, name := range slices.Sorted(maps.Keys(vector.Headers)) {
-			fmt.Fprintf(&request, "%s: %s\r\n", name, vector.Headers[name])
-		}
-		fmt.Fprintf(&request, "content-length: %d\r\n\r\n%s", len(vector.Body), vector.Body)
-		f.Add(request.Bytes())
+	v := signaturetest.ReadVectors("../../testdata/vectors/signature.json")
+	for _, vector := range v.Requests {
+		f.Add([]byte(vector.Raw()))
 	}
-	date, err := http.ParseTime(v.Date)
-	require.NoError(f, err)
 	start := func(config *Config) *fuzzed {
 		config.HTTP.NetAddr.Endpoint = "localhost:0"
 		config.Aggregation.Interval = time.Hour
 		config.Deduplication.MaxEntries = 100
 		r, err := startFuzzed(f.Context(), config, func(r *smtpFailureReceiver) {
-			r.now = func() time.Time { return date }
-			r.resolver = records{v.KeyID: v.Record}
+			r.now = func() time.Time { return v.Date }
+			r.resolver = records{v.KeyName: v.KeyRecord}
 		})
 		require.NoError(f, err)
 		f.Cleanup(func() { require.NoError(f, r.Shutdown(context.WithoutCancel(f.Context()))) })

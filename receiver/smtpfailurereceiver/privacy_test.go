@@ -288,7 +288,6 @@ func TestTheRandomKeySurvivesWithTheStore(t *testing.T) {
 // it counts again.
 func TestIdentitiesOverAChange(t *testing.T) {
 	private := func(c *Config) { c.Recipient.Mode, c.Recipient.Key = "domain", testKey }
-	signer, dns := newSigner(t)
 	for _, tc := range []struct {
 		name          string
 		before, after func(*Config)
@@ -312,10 +311,10 @@ func TestIdentitiesOverAChange(t *testing.T) {
 			send := func(change func(*Config)) (records int) {
 				config := storageConfig()
 				change(config)
-				run := startRunOn(t, newStorageHost(t, directory), config, func(r *smtpFailureReceiver) { r.resolver = dns })
+				run := startRunOn(t, newStorageHost(t, directory), config, func(r *smtpFailureReceiver) { r.resolver = keyRecords() })
 				const form = "id=1&recipient=jane@acme.example&time=1795256098&code=550&description=no&mailing=m1"
 				request := newForm(t.Context(), run.url(), form)
-				signer.sign(t, request, []byte(form), "environment-1")
+				sign(request, form, "environment-1")
 				answer, err := do(http.DefaultClient, request)
 				require.NoError(t, err)
 				require.Equal(t, http.StatusOK, answer.status)
