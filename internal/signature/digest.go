@@ -11,25 +11,23 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// maxDigests bounds the digests in a header. There are ten registered algorithms.
+// maxDigests bounds the digests in a header. Ten algorithms are registered.
 const maxDigests = 16
 
-// digest is what a Digest header says of the body by one algorithm, and the hash of what was read
-// of it.
+// digest is one digest of a Digest header, and the hash of the body as far as it was read.
 type digest struct {
 	hash.Hash
 
 	want []byte
 }
 
-// matches reports whether what was written is what the header says.
+// matches reports whether the body is the one in the header.
 func (d digest) matches() bool {
 	return bytes.Equal(d.Sum(nil), d.want)
 }
 
 // parseDigest reads a Digest header (RFC 3230, section 4.3.2; RFC 5843 for SHA-256 and SHA-512).
-// Names are taken in any case (RFC 3230, section 4.1.1). Other algorithms are passed over, the
-// broken MD5 and SHA among them.
+// Names have no case (RFC 3230, section 4.1.1). Other algorithms are ignored.
 func parseDigest(header string) ([]digest, error) {
 	var digests []digest
 	var seen []string

@@ -13,59 +13,58 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature/signaturetest"
 )
 
-// allocated returns how many bytes f allocates, and what else goes on at the time.
-func allocated(f func()) uint64 {
+// allocated returns how many bytes f allocates, and what else runs meanwhile.
+func allocated(f func()) int {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	f()
 	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
+	return int(after.TotalAlloc - before.TotalAlloc)
 }
 
-// allocationBound is what reading so many bytes may allocate. The fuzzing engine allocates at the
-// same time.
-func allocationBound(size int) uint64 {
-	return uint64(256<<10 + 16*size)
+// assertBounded checks that f allocates little for so many bytes. The fuzzing engine allocates at
+// the same time.
+func assertBounded(t *testing.T, size int, f func()) {
+	t.Helper()
+	if n := allocated(f); n > 256<<10+16*size {
+		t.Errorf("%d bytes allocated for %d", n, size)
+	}
+}
+
+// assertIsRefusal checks that an error is a Refusal and wraps nothing.
+func assertIsRefusal(t *testing.T, err error) {
+	t.Helper()
+	if _, ok := err.(*Refusal); !ok { //nolint:errorlint // See above.
+		t.Errorf("no refusal but %v", err)
+	}
 }
 
 func FuzzSignatureHeader(f *testing.F) {
 	for _, tc := range headerCases {
 		f.Add(tc.header)
 	}
-	for _, v := range readVectors(f).Vectors {
-		f.Add(v.Headers["signature"])
-	}
-	for _, a := range attacks() {
-		if c := a.make(f); c.index("Signature") >= 0 {
-			f.Add(c.get("Signature"))
-		}
+	_, vectors := newVectorFixture(f)
+	for _, vector := range vectors.Requests {
+		f.Add(vector.Get("Signature"))
 	}
 	f.Fuzz(func(t *testing.T, header string) {
 		var p parameters
 		var err error
-		if n := allocated(func() { p, err = parseSignature([]string{header}) }); n > allocationBound(len(header)) {
-			t.Errorf("%d bytes allocated for %d", n, len(header))
-		}
+		assertBounded(t, len(header), func() { p, err = parseSignature([]string{header}) })
 		if err != nil {
-			if _, ok := err.(*Refusal); !ok { //nolint:errorlint // It has to be a refusal and wrap nothing.
-				t.Errorf("%q: %v", header, err)
-			}
+			assertIsRefusal(t, err)
 			return
 		}
-		if !isKeyName(p.keyID) || len(p.signature) < minSignature || len(p.signature) > maxSignature || len(p.covered) > maxCovered {
-			t.Errorf("%q: %+v", header, p)
-		}
-		for _, name := range required {
-			if !slices.Contains(p.covered, name) {
-				t.Errorf("%q does not cover %s", header, name)
-			}
-		}
-		if len(slices.Compact(slices.Sorted(slices.Values(p.covered)))) != len(p.covered) {
-			t.Errorf("%q covers something twice", header)
-		}
-		// Written anew, it says the same.
+		assert.True(t, isKeyName(p.keyID))
+		assert.True(t, minSignature <= len(p.signature) && len(p.signature) <= maxSignature)
+		assert.LessOrEqual(t, len(p.covered), maxCovered)
+		assert.Subset(t, p.covered, required)
+		assert.Len(t, slices.Compact(slices.Sorted(slices.Values(p.covered))), len(p.covered), "nothing is repeated")
+		// Written anew, it is the same.
 		again, err := parseSignature([]string{`signature="` + strictBase64.EncodeToString(p.signature) +
 			`" headers="` + strings.Join(p.covered, " ") + `" keyid="` + p.keyID + `" algorithm="rsa-sha256"`})
 		require.NoError(t, err)
@@ -74,35 +73,28 @@ func FuzzSignatureHeader(f *testing.F) {
 }
 
 func FuzzKeyRecord(f *testing.F) {
-	key := record(f, &goodKey(f).PublicKey)
-	for _, one := range []string{
-		key, readVectors(f).DNSTXT, "v=DKIM1; k=rsa; p=", "v=spf1 -all", "p=" + encodedKey(f, &goodKey(f).PublicKey), strings.ReplaceAll(key, "; ", " ;\r\n\t"),
-		"v=DKIM1; h=sha1:sha256; s=email:*; t=y:s; n=x; g=; " + key[8:], "v=DKIM1; p=aGVsbG8=;",
+	_, vectors := newVectorFixture(f)
+	for _, record := range []string{
+		vectors.KeyRecord, keyRecord(goodKey()), keyRecord(goodKey(), "; ", " ;\r\n\t"),
+		keyRecord(goodKey(), "k=rsa", "h=sha1:sha256; s=email:*; t=y:s; n=x; g="),
+		"v=DKIM1; k=rsa; p=", "v=spf1 -all", "v=DKIM1; p=aGVsbG8=;",
 	} {
-		f.Add(one)
+		f.Add(record)
 	}
 	f.Fuzz(func(t *testing.T, record string) {
 		var outcome string
 		var s nameState
-		if n := allocated(func() { s.keys, outcome = readKeys([]string{record, "hello"}) }); n > allocationBound(len(record)) {
-			t.Errorf("%d bytes allocated for %d", n, len(record))
+		assertBounded(t, len(record), func() { s.keys, outcome = readKeys([]string{record, "hello"}) })
+		if outcome != LookupFound {
+			assert.Contains(t, []string{LookupRevoked, LookupUnusable}, outcome)
+			assert.Empty(t, s.keys)
+			return
 		}
-		switch outcome {
-		case LookupFound:
-			require.Len(t, s.keys, 1)
-			bits := s.keys[0].N.BitLen()
-			if bits < minKeyBits || bits > maxKeyBits {
-				t.Errorf("%q: %d bits", record, bits)
-			}
-			if !strings.Contains(record, "p") {
-				t.Errorf("%q has no p", record)
-			}
-			s.verifies(make([]byte, 32), make([]byte, s.keys[0].Size()))
-		case LookupRevoked, LookupUnusable:
-			require.Empty(t, s.keys)
-		default:
-			t.Errorf("%q: %s", record, outcome)
-		}
+		require.Len(t, s.keys, 1)
+		bits := s.keys[0].N.BitLen()
+		assert.True(t, minKeyBits <= bits && bits <= maxKeyBits)
+		assert.Contains(t, record, "p")
+		s.verifies(make([]byte, 32), make([]byte, s.keys[0].Size()))
 	})
 }
 
@@ -113,40 +105,37 @@ func FuzzDigest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, header, body string) {
 		var digests []digest
 		var err error
-		if n := allocated(func() { digests, err = parseDigest(header) }); n > allocationBound(len(header)) {
-			t.Errorf("%d bytes allocated for %d", n, len(header))
-		}
+		assertBounded(t, len(header), func() { digests, err = parseDigest(header) })
 		if err != nil {
-			if _, ok := err.(*Refusal); !ok { //nolint:errorlint // It has to be a refusal and wrap nothing.
-				t.Errorf("%q: %v", header, err)
-			}
+			assertIsRefusal(t, err)
 			return
 		}
 		require.NotEmpty(t, digests)
-		// Where they match, the digests stand in the header, letter by letter.
-		if matches(digests, body) && !strings.Contains(header, sha256Of(body)) && !strings.Contains(header, sha512Of(body)) {
+		// Where they match, a digest of the body is in the header.
+		_, sha256, _ := strings.Cut(signaturetest.SHA256(body), "=")
+		_, sha512, _ := strings.Cut(signaturetest.SHA512(body), "=")
+		if matches(digests, body) && !strings.Contains(header, sha256) && !strings.Contains(header, sha512) {
 			t.Errorf("%q is not the digest of %q", header, body)
 		}
-		if !matches(digests, body) && header == "SHA-256="+sha256Of(body) {
+		if !matches(digests, body) && header == signaturetest.SHA256(body) {
 			t.Errorf("%q is the digest of %q", header, body)
 		}
 	})
 }
 
-// FuzzRequest sends whole requests. The only ones that may get in say what one of the vectors says.
+// FuzzRequest sends whole requests. Those that are accepted have to be one of the vectors.
 func FuzzRequest(f *testing.F) {
-	vectors := readVectors(f)
-	for _, v := range vectors.Vectors {
-		f.Add([]byte(v.text()))
-		f.Add([]byte(strings.Replace(v.text(), "POST /", "POST http://hooks.example.org/", 1)))
-		f.Add([]byte(strings.ReplaceAll(v.text(), `",`, "\"\r\n ")))
+	fixture, vectors := newVectorFixture(f)
+	for _, vector := range vectors.Requests {
+		f.Add([]byte(vector.Raw()))
+		f.Add([]byte(strings.Replace(vector.Raw(), "POST /", "POST http://hooks.example.org/", 1)))
+		f.Add([]byte(strings.ReplaceAll(vector.Raw(), `",`, "\"\r\n ")))
 	}
 	for _, a := range attacks() {
-		if raw := a.make(f).raw(); len(raw) < 4096 {
+		if raw := a.signed().Raw(); len(raw) < 4096 {
 			f.Add([]byte(raw))
 		}
 	}
-	v := vectorVerifier(f, &vectors)
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(raw)))
 		if err != nil {
@@ -157,52 +146,47 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		if n := allocated(func() { err = check(v, r) }); n > allocationBound(len(raw)) {
-			t.Errorf("%d bytes allocated for %d", n, len(raw))
-		}
+		assertBounded(t, len(raw), func() { err = fixture.check(r) })
 		if err != nil {
-			if _, ok := err.(*Refusal); !ok && !errors.Is(err, ErrKeyUnavailable) { //nolint:errorlint // It has to be a refusal and wrap nothing.
-				t.Errorf("%q: %v", raw, err)
+			if !errors.Is(err, ErrKeyUnavailable) {
+				assertIsRefusal(t, err)
 			}
 			return
 		}
 		target, _ := targetOf(r.RequestURI)
-		for _, one := range vectors.Vectors {
-			same := strings.EqualFold(one.Method, r.Method) && one.RequestTarget == target && one.Headers["host"] == r.Host && one.Body == string(body)
-			for _, name := range []string{"date", "digest", "x-copernica-id"} {
-				same = same && slices.Equal(r.Header.Values(name), []string{one.Headers[name]})
+		for _, vector := range vectors.Requests {
+			same := strings.EqualFold(vector.Method, r.Method) && vector.Target == target && vector.Host == r.Host && vector.Body == string(body)
+			for _, name := range []string{"Date", "Digest", "X-Copernica-ID"} {
+				same = same && slices.Equal(r.Header.Values(name), []string{vector.Get(name)})
 			}
 			if same {
 				return
 			}
 		}
-		t.Errorf("%q got in", raw)
+		t.Errorf("%q was accepted", raw)
 	})
 }
 
-// TestAllocationIsBounded sends what is as large as a server lets through, and larger.
+// TestAllocationIsBounded reads what is as large as a server accepts, and larger.
 func TestAllocationIsBounded(t *testing.T) {
-	const size = 1 << 20
-	for name, header := range map[string]string{
+	const size, bound = 1 << 20, 64 << 10
+	for name, text := range map[string]string{
 		"commas":     strings.Repeat(",", size),
 		"parameters": strings.Repeat("a=b,", size/4),
 		"one name":   strings.Repeat("a", size),
 		"one string": `headers="` + strings.Repeat("a ", size/2) + `"`,
 		"not closed": `headers="` + strings.Repeat(`\"`, size/2),
 	} {
-		n := allocated(func() { _, _ = parseSignature([]string{header}) })
-		assert.Less(t, n, uint64(64<<10), name)
-		n = allocated(func() { _, _ = parseDigest(header) })
-		assert.Less(t, n, uint64(64<<10), name)
-		n = allocated(func() { _, _ = parseKeyRecord(header) })
-		assert.Less(t, n, uint64(64<<10), name)
+		assert.Less(t, allocated(func() { _, _ = parseSignature([]string{text}) }), bound, name)
+		assert.Less(t, allocated(func() { _, _ = parseDigest(text) }), bound, name)
+		assert.Less(t, allocated(func() { _, _ = parseKeyRecord(text) }), bound, name)
 	}
 	records := slices.Repeat([]string{strings.Repeat("a=b;", size/4)}, 100)
-	assert.Less(t, allocated(func() { readKeys(records) }), uint64(64<<10))
+	assert.Less(t, allocated(func() { readKeys(records) }), bound)
 
-	s := newSetting(t)
-	c := newCall()
-	c.set("X-Nonce", strings.Repeat("x", size))
-	r := c.sign(t, goodKey(t)).request(t)
-	assert.Less(t, allocated(func() { _, _ = s.Begin(r) }), uint64(64<<10))
+	f := newFixture(t)
+	signed := newRequest(goodKey())
+	signed.Set("X-Nonce", strings.Repeat("x", size))
+	r := parse(t, signed.Sign())
+	assert.Less(t, allocated(func() { _, _ = f.Begin(r) }), bound)
 }

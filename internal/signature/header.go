@@ -8,21 +8,19 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// Bounds of a Signature header. One with a key of 4096 bits that covers all that the sender's
-// sample covers has 900 bytes.
+// Bounds of a Signature header. One with a key of 4096 bits that covers what the sender's sample
+// covers has 900 bytes.
 const (
 	maxSignatureHeader = 4096
 	maxParameters      = 16
 	maxCovered         = 32
-)
 
-// The sizes of an RSA signature are those of the keys (RFC 8017, section 8.2.2, step 1).
-const (
+	// An RSA signature is as long as its key (RFC 8017, section 8.2.2, step 1).
 	minSignature = minKeyBits / 8
 	maxSignature = maxKeyBits / 8
 )
 
-// parameters are what a Signature header says.
+// parameters are the parameters of a Signature header.
 type parameters struct {
 	keyID     string   // in lower case
 	covered   []string // in lower case, in the order that was signed
@@ -30,8 +28,8 @@ type parameters struct {
 }
 
 // parseSignature reads the Signature header (draft-cavage-http-signatures-10, sections 2.1 and 4).
-// The draft separates parameters by commas and the sender's sample, in one place, by white space,
-// so either will do. Names are taken in any case.
+// The draft separates parameters by commas, the sender's sample in one place by white space only:
+// both are accepted. Names have no case.
 func parseSignature(fields []string) (parameters, error) {
 	switch {
 	case len(fields) == 0:
@@ -44,40 +42,34 @@ func parseSignature(fields []string) (parameters, error) {
 
 	values := make(map[string]string, maxParameters)
 	for rest := strings.TrimLeft(fields[0], separators); rest != ""; {
-		name, value, quoted, after, ok := cutParameter(rest)
+		p, after, ok := cutParameter(rest)
 		if !ok || len(values) == maxParameters {
 			return parameters{}, refuse(ReasonMalformedSignature)
 		}
 		rest = after
-		name = strings.ToLower(name)
-		// Section 2.2: a header in which a parameter comes twice must not be processed.
-		if _, twice := values[name]; twice {
+		name := strings.ToLower(p.name)
+		// Section 2.2: repeated parameters must not be processed, unknown ones are ignored.
+		if _, repeated := values[name]; repeated {
 			return parameters{}, refuse(ReasonRepeatedParameter)
 		}
-		values[name] = value
+		values[name] = p.value
 
 		switch name {
 		case "keyid", "algorithm", "headers", "signature":
-			if !quoted {
+			if !p.quoted {
 				return parameters{}, refuse(ReasonMalformedSignature)
 			}
 		case "created", "expires":
-			// They came with version 11, for algorithms other than this one, and would be trusted
-			// for nothing here.
+			// Version 11 has them, for other algorithms than rsa-sha256.
 			return parameters{}, refuse(ReasonForbiddenParameter)
-		default:
-			// Section 2.2: what is not known is ignored.
 		}
 	}
-	// Section 2.1 lets algorithm and headers be absent. An absent list stands for Date alone, which
-	// covers too little.
+	// Section 2.1 makes algorithm and headers optional, but without headers only Date is covered.
 	for _, name := range []string{"keyid", "algorithm", "headers", "signature"} {
 		if values[name] == "" {
 			return parameters{}, refuse(ReasonMissingParameter)
 		}
 	}
-	// hs2019 says nothing of the algorithm, and the others are broken or need a secret that nobody
-	// has.
 	if lower(values["algorithm"]) != "rsa-sha256" {
 		return parameters{}, refuse(ReasonUnsupportedAlgorithm)
 	}
@@ -94,22 +86,25 @@ func parseSignature(fields []string) (parameters, error) {
 	return p, err
 }
 
-// separators are what may stand between parameters: commas and white space.
+// separators may stand between parameters.
 const separators = ", \t"
 
-// cutParameter reads one parameter, name=value, and what separates it from the next (RFC 7235,
-// section 2.1, auth-param, with the white space around = that a recipient has to take). The value
-// of a quoted string is what stands between the quotes, not unescaped: none that is known may hold
-// a backslash.
-func cutParameter(s string) (name, value string, quoted bool, rest string, ok bool) {
-	name, rest = cutToken(s)
+type authParam struct {
+	name, value string
+	quoted      bool
+}
+
+// cutParameter cuts a parameter, name=value, and the separators after it off s (RFC 7235, section
+// 2.1, auth-param). A quoted string is not unescaped: no value that is used may hold a backslash.
+func cutParameter(s string) (p authParam, rest string, ok bool) {
+	p.name, rest = cutToken(s)
 	rest, ok = strings.CutPrefix(strings.TrimLeft(rest, " \t"), "=")
-	if name == "" || !ok {
-		return "", "", false, "", false
+	if p.name == "" || !ok {
+		return p, "", false
 	}
 	rest = strings.TrimLeft(rest, " \t")
 
-	if rest, quoted = strings.CutPrefix(rest, `"`); quoted {
+	if rest, p.quoted = strings.CutPrefix(rest, `"`); p.quoted {
 		end := 0
 		for end < len(rest) && rest[end] != '"' {
 			if rest[end] == '\\' {
@@ -118,28 +113,24 @@ func cutParameter(s string) (name, value string, quoted bool, rest string, ok bo
 			end++
 		}
 		if end >= len(rest) {
-			return "", "", false, "", false
+			return p, "", false
 		}
-		value, rest = rest[:end], rest[end+1:]
-	} else if value, rest = cutToken(rest); value == "" {
-		return "", "", false, "", false
+		p.value, rest = rest[:end], rest[end+1:]
+	} else if p.value, rest = cutToken(rest); p.value == "" {
+		return p, "", false
 	}
 
 	after := strings.TrimLeft(rest, separators)
-	return name, value, quoted, after, after == "" || len(after) < len(rest)
+	return p, after, after == "" || len(after) < len(rest)
 }
 
-// cutToken returns the token that s begins with (RFC 9110, section 5.6.2), and what comes after it.
+// cutToken cuts the token that s begins with (RFC 9110, section 5.6.2) off s.
 func cutToken(s string) (token, rest string) {
-	end := strings.IndexFunc(s, func(r rune) bool { return !httpguts.IsTokenRune(r) })
-	if end < 0 {
-		end = len(s)
-	}
-	return s[:end], s[end:]
+	rest = strings.TrimLeftFunc(s, httpguts.IsTokenRune)
+	return s[:len(s)-len(rest)], rest
 }
 
-// requestTarget is the name that stands for method and target in the list of what is covered
-// (section 2.3).
+// requestTarget stands for method and target in the list of what is covered (section 2.3).
 const requestTarget = "(request-target)"
 
 // parseCovered reads the list of what is covered (section 2.1.3), which the sender's sample folds
@@ -147,10 +138,10 @@ const requestTarget = "(request-target)"
 func parseCovered(list string) ([]string, error) {
 	covered := make([]string, 0, maxCovered)
 	for name := range strings.FieldsSeq(list) {
-		if len(covered) == maxCovered || !httpguts.ValidHeaderFieldName(name) && lower(name) != requestTarget {
+		name = lower(name)
+		if len(covered) == maxCovered || !httpguts.ValidHeaderFieldName(name) && name != requestTarget {
 			return nil, refuse(ReasonMalformedSignature)
 		}
-		name = lower(name)
 		if slices.Contains(covered, name) {
 			return nil, refuse(ReasonRepeatedHeader)
 		}
@@ -164,14 +155,13 @@ func parseCovered(list string) ([]string, error) {
 	return covered, nil
 }
 
-// strictBase64 takes one spelling only for the same bytes (RFC 4648, sections 3.2, 3.3 and 3.5).
-// That it skips CR and LF does not matter: no header value that comes here has any.
+// strictBase64 accepts one spelling of the same bytes only, but for CR and LF, which no header
+// value has (RFC 4648, sections 3.2, 3.3 and 3.5).
 var strictBase64 = base64.StdEncoding.Strict()
 
 var withoutSpace = strings.NewReplacer(" ", "", "\t", "")
 
-// decodeSignature reads the signature (section 2.1.4). A header that was folded holds spaces where
-// the lines met.
+// decodeSignature reads the signature (section 2.1.4). A folded header has spaces in it.
 func decodeSignature(s string) ([]byte, error) {
 	signature, err := strictBase64.DecodeString(withoutSpace.Replace(s))
 	if err != nil || len(signature) < minSignature || len(signature) > maxSignature {
@@ -180,17 +170,13 @@ func decodeSignature(s string) ([]byte, error) {
 	return signature, nil
 }
 
-// lower returns s with the letters of ASCII in lower case. Others stay, so that no name becomes
-// another one by Unicode's rules.
+// lower returns s with ASCII letters in lower case. Unlike with strings.ToLower, no other letter
+// becomes one of ASCII.
 func lower(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return 'A' <= r && r <= 'Z' }) {
-		return s
-	}
-	b := []byte(s)
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
 		}
-	}
-	return string(b)
+		return r
+	}, s)
 }

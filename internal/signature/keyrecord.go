@@ -9,35 +9,33 @@ import (
 	"strings"
 )
 
-// The sizes of a key in bits. Below, a key can be factored; above, a call costs more to check than
-// it is worth.
+// The sizes of a key in bits. A smaller one can be factored, a larger one costs too much to check.
 const (
 	minKeyBits = 1024
 	maxKeyBits = 4096
 )
 
-// Bounds of what a name's answer may hold. A record with a key of 4096 bits has 760 bytes.
+// Bounds of what DNS may return for a name. A record with a key of 4096 bits has 760 bytes.
 const (
 	maxRecord      = 4096
 	maxRecords     = 16
 	maxTags        = 16
-	maxKeysOfAName = 4
+	maxKeysPerName = 4
 )
 
-// errRevoked and errNoKey tell why a record has no key to use.
 var (
 	errRevoked = errors.New("revoked")
 	errNoKey   = errors.New("not an RSA key that may be used")
 )
 
-// readKeys reads the TXT records of a name. RFC 6376, section 3.6.2.2, lets a verifier choose among
-// several: each that is a key is one.
+// readKeys reads the TXT records of a name and returns the keys in them and the outcome of the
+// lookup. RFC 6376, section 3.6.2.2, leaves open what several records mean: each may be a key.
 func readKeys(records []string) ([]*rsa.PublicKey, string) {
 	outcome := LookupAbsent
 	var keys []*rsa.PublicKey
 	for _, record := range records[:min(len(records), maxRecords)] {
 		switch key, err := parseKeyRecord(record); {
-		case err == nil && len(keys) < maxKeysOfAName:
+		case err == nil && len(keys) < maxKeysPerName:
 			keys = append(keys, key)
 		case errors.Is(err, errRevoked):
 			outcome = LookupRevoked
@@ -51,9 +49,8 @@ func readKeys(records []string) ([]*rsa.PublicKey, string) {
 	return keys, outcome
 }
 
-// parseKeyRecord reads a DKIM key record (RFC 6376, section 3.6.1). The tags g, n and t are of no
-// concern here: t=y, testing, is about what a mail that fails is worth, and t=s about mail
-// addresses.
+// parseKeyRecord reads a DKIM key record (RFC 6376, section 3.6.1). Tags g, n and t are ignored:
+// they are about mail.
 func parseKeyRecord(record string) (*rsa.PublicKey, error) {
 	tags, ok := parseTags(record)
 	if !ok {
@@ -61,30 +58,21 @@ func parseKeyRecord(record string) (*rsa.PublicKey, error) {
 	}
 	p, found := "", false
 	for i, tag := range tags {
+		valid := true
 		switch tag.name {
-		case "v":
-			// "This tag MUST be the first tag in the record", "Records beginning with a "v=" tag
-			// with any other value MUST be discarded".
-			if i > 0 || tag.value != "DKIM1" {
-				return nil, errNoKey
-			}
-		case "k":
-			if lower(tag.value) != "rsa" {
-				return nil, errNoKey
-			}
-		case "h":
-			// "acceptable hash algorithms".
-			if !lists(tag.value, "sha256") {
-				return nil, errNoKey
-			}
-		case "s":
-			// "service types to which this record applies". There is none for a call by HTTP, and
-			// the sender has its keys made like those for mail, so a key that is for mail is taken.
-			if !lists(tag.value, "*") && !lists(tag.value, "email") {
-				return nil, errNoKey
-			}
+		case "v": // has to be first
+			valid = i == 0 && tag.value == "DKIM1"
+		case "k": // key type
+			valid = lower(tag.value) == "rsa"
+		case "h": // hash algorithms
+			valid = lists(tag.value, "sha256")
+		case "s": // service types: none is for HTTP, and the sender's keys are like those for mail
+			valid = lists(tag.value, "*") || lists(tag.value, "email")
 		case "p":
 			p, found = tag.value, true
+		}
+		if !valid {
+			return nil, errNoKey
 		}
 	}
 	if !found {
@@ -92,7 +80,6 @@ func parseKeyRecord(record string) (*rsa.PublicKey, error) {
 	}
 	p = strings.Join(strings.FieldsFunc(p, isFoldingSpace), "")
 	if p == "" {
-		// "An empty value means that this public key has been revoked."
 		return nil, errRevoked
 	}
 	der, err := base64.StdEncoding.DecodeString(p)
@@ -102,8 +89,8 @@ func parseKeyRecord(record string) (*rsa.PublicKey, error) {
 	return parseKey(der)
 }
 
-// parseKey reads the key itself. RFC 6376 says RSAPublicKey, its examples have SubjectPublicKeyInfo
-// (RFC Errata 3017), and so verifiers take both.
+// parseKey reads the key itself. RFC 6376 says RSAPublicKey and its examples have
+// SubjectPublicKeyInfo (RFC Errata 3017), so verifiers accept both.
 func parseKey(der []byte) (*rsa.PublicKey, error) {
 	var key *rsa.PublicKey
 	if parsed, err := x509.ParsePKIXPublicKey(der); err == nil {
@@ -115,8 +102,7 @@ func parseKey(der []byte) (*rsa.PublicKey, error) {
 		return nil, errNoKey
 	}
 	bits := key.N.BitLen()
-	// A modulus or an exponent that is even belongs to no pair of keys. Go verifies with no
-	// exponent of more than 31 bits.
+	// No key pair has an even modulus or exponent, and Go verifies with no exponent over 31 bits.
 	if bits < minKeyBits || bits > maxKeyBits || key.N.Bit(0) == 0 || key.E < 3 || key.E > 1<<31-1 || key.E%2 == 0 {
 		return nil, errNoKey
 	}
@@ -125,9 +111,7 @@ func parseKey(der []byte) (*rsa.PublicKey, error) {
 
 type tag struct{ name, value string }
 
-// parseTags reads a tag list (RFC 6376, section 3.2). "Tags with duplicate names MUST NOT occur
-// within a single tag-list; if a tag name does occur more than once, the entire tag-list is
-// invalid."
+// parseTags reads a tag list (RFC 6376, section 3.2), in which no name may be repeated.
 func parseTags(list string) ([]tag, bool) {
 	if len(list) > maxRecord {
 		return nil, false
@@ -137,8 +121,8 @@ func parseTags(list string) ([]tag, bool) {
 	for spec := range strings.SplitSeq(strings.TrimSuffix(list, ";"), ";") {
 		name, value, ok := strings.Cut(spec, "=")
 		name = strings.TrimFunc(name, isFoldingSpace)
-		twice := slices.ContainsFunc(tags, func(t tag) bool { return t.name == name })
-		if !ok || name == "" || twice || len(tags) == maxTags {
+		repeated := slices.ContainsFunc(tags, func(t tag) bool { return t.name == name })
+		if !ok || name == "" || repeated || len(tags) == maxTags {
 			return nil, false
 		}
 		tags = append(tags, tag{name, strings.TrimFunc(value, isFoldingSpace)})
@@ -146,10 +130,10 @@ func parseTags(list string) ([]tag, bool) {
 	return tags, true
 }
 
-// lists reports whether a value names one of several things, separated by colons.
-func lists(value, name string) bool {
-	for one := range strings.SplitSeq(value, ":") {
-		if lower(strings.TrimFunc(one, isFoldingSpace)) == name {
+// lists reports whether a list that is separated by colons holds name, in any case.
+func lists(list, name string) bool {
+	for item := range strings.SplitSeq(list, ":") {
+		if lower(strings.TrimFunc(item, isFoldingSpace)) == name {
 			return true
 		}
 	}

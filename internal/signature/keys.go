@@ -15,30 +15,29 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// How long and how much is remembered of keys.
+// Bounds of the cache.
 const (
 	maxKnown   = 16  // names of keys that verified a call
 	maxUnknown = 256 // other names, most of which have no key
 
-	freshFor  = 10 * time.Minute // how long a key is used without asking again
-	renewFrom = 8 * time.Minute  // from when on it is asked for again in the background
-	lastGood  = 24 * time.Hour   // how long a key serves, or a name is known to have had one, while there is no answer
+	freshFor  = 10 * time.Minute // how long a key is used without a lookup
+	renewFrom = 8 * time.Minute  // from when on it is looked up in the background
+	lastGood  = 24 * time.Hour   // how long a key is used, or a name counts as good, while lookups fail
 
-	retryEvery   = 30 * time.Second // how often a key that serves is asked for while that fails
-	recheckEvery = time.Second / 4  // how often a key is asked for because signatures do not match
-	absentFor    = 15 * time.Second // how long a name without a key is not asked for
-	failedFor    = 2 * time.Second  // how long a name is not asked for after that failed
+	retryEvery   = 30 * time.Second // between lookups of a key in use that fail
+	recheckEvery = time.Second / 4  // between lookups of a key because signatures do not match
+	absentFor    = 15 * time.Second // how long a name without a key is not looked up
+	failedFor    = 2 * time.Second  // how long a name is not looked up after that failed
 )
 
-// Lookups of unknown names, which anyone can make up: how many there may be in a second and at
-// once, and how long one waits for its turn.
+// Bounds of lookups of unknown names, which anyone can make up.
 const (
-	unknownEverySecond = 200
-	unknownAtOnce      = 64
-	unknownTimeout     = 5 * time.Second
+	unknownPerSecond = 200
+	unknownAtOnce    = 64
+	unknownTimeout   = 5 * time.Second // how long one waits for its turn
 )
 
-// nameState is what the last lookup of a name came to. The zero value is that of a name that was
+// nameState is the result of the last lookup of a name. The zero value is that of a name that was
 // not looked up yet.
 type nameState struct {
 	keys       []*rsa.PublicKey
@@ -50,40 +49,36 @@ type nameState struct {
 	verified   time.Time     // when a call was last verified; zero: never
 }
 
-func (s *nameState) valid(now time.Time) bool {
-	return within(now, s.asked, s.validFor)
-}
-
 func (s *nameState) verifies(sum, signature []byte) bool {
 	return slices.ContainsFunc(s.keys, func(key *rsa.PublicKey) bool {
 		return rsa.VerifyPKCS1v15(key, crypto.SHA256, sum, signature) == nil
 	})
 }
 
-// within reports whether now is less than d after since. A clock that was set back ends it too.
+// within reports whether now is less than d after since. It is not if the clock was set back.
 func within(now, since time.Time, d time.Duration) bool {
 	elapsed := now.Sub(since)
 	return 0 <= elapsed && elapsed < d
 }
 
-// keyCache caches the keys of a few names and looks them up.
+// keyCache looks up keys and caches them by name.
 //
-// Who can only make up names gets nothing out of it: a name that has verified a call is known,
-// never makes room for one that has not, and is looked up without waiting for those.
+// Names that have verified a call are known. Unknown names, which may be made up, neither evict
+// them nor delay their lookups.
 type keyCache struct {
-	ask         func(name string) ([]*rsa.PublicKey, string)
+	resolver    Resolver
 	now         func() time.Time
 	observe     func(string)
 	onKnownKeys func([]string)
 
-	closing  chan struct{}
+	lookUp   func(name string) (nameState, error) // until cancel
 	cancel   context.CancelFunc
 	lookups  sync.WaitGroup
-	flights  singleflight.Group
+	shared   singleflight.Group
 	limiter  *rate.Limiter
-	unknowns chan struct{} // lookups of unknown names that are under way
+	unknowns chan struct{} // holds one for each lookup of an unknown name
 
-	telling sync.Mutex // held while onKnownKeys is called, so that the last it is told is the latest
+	notifying sync.Mutex // held while onKnownKeys is called, so that the last call has the latest names
 
 	mu      sync.Mutex
 	closed  bool
@@ -94,15 +89,15 @@ type keyCache struct {
 func newKeyCache(o Options) *keyCache {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &keyCache{
-		ask:         func(name string) ([]*rsa.PublicKey, string) { return lookUp(ctx, o.Resolver, name) },
+		resolver:    o.Resolver,
 		now:         o.Now,
 		observe:     o.Observe,
 		onKnownKeys: o.OnKnownKeys,
-		closing:     make(chan struct{}),
 		cancel:      cancel,
-		limiter:     rate.NewLimiter(unknownEverySecond, unknownEverySecond),
+		limiter:     rate.NewLimiter(unknownPerSecond, unknownPerSecond),
 		unknowns:    make(chan struct{}, unknownAtOnce),
 	}
+	c.lookUp = func(name string) (nameState, error) { return c.lookUpUntil(ctx, name) }
 	// They fail for sizes below 1 only.
 	c.known, _ = simplelru.NewLRU[string, nameState](maxKnown, nil)
 	c.unknown, _ = simplelru.NewLRU[string, nameState](maxUnknown, nil)
@@ -112,57 +107,45 @@ func newKeyCache(o Options) *keyCache {
 	return c
 }
 
-// verify checks a signature with the keys of a name.
+// verify checks a signature with the keys of a name. Where it does not match, the key may have been
+// changed since it was looked up, which only a lookup from now on can tell.
 func (c *keyCache) verify(ctx context.Context, name string, sum, signature []byte) error {
 	began := c.now()
-	s, err := c.get(ctx, name, time.Time{})
-	if err != nil {
-		return err
-	}
-	if !s.verifies(sum, signature) {
-		if !s.found.Before(began) {
-			return refuse(ReasonSignatureMismatch)
-		}
-		// The key may have been changed since it was looked up. Only a lookup that begins now can
-		// tell.
-		if s, err = c.get(ctx, name, began); err != nil {
-			return err
-		}
+	for _, since := range []time.Time{{}, began} {
+		s, err := c.get(ctx, name, since)
 		switch {
+		case err != nil:
+			return err
 		case s.verifies(sum, signature):
-		case s.found.Before(began):
-			return errFailed
-		default:
+			c.confirm(name, s)
+			return nil
+		case !s.found.Before(began):
 			return refuse(ReasonSignatureMismatch)
 		}
 	}
-	c.confirm(name, s)
-	return nil
+	return unavailable(LookupFailed)
 }
 
-var (
-	errFailed  = fmt.Errorf("%w: %s", ErrKeyUnavailable, LookupFailed)
-	errLimited = fmt.Errorf("%w: %s", ErrKeyUnavailable, LookupLimited)
-	errClosed  = fmt.Errorf("%w: closed", ErrKeyUnavailable)
-)
+func unavailable(why string) error {
+	return fmt.Errorf("%w: %s", ErrKeyUnavailable, why)
+}
 
-// get returns what is known of a name by a lookup that did not begin before since, and makes one if
-// there is none.
+// get returns the result of a lookup of a name that began at since or later, and makes the lookup
+// if need be.
 func (c *keyCache) get(ctx context.Context, name string, since time.Time) (nameState, error) {
 	c.mu.Lock()
 	s, _ := c.find(name)
 	c.mu.Unlock()
 	now := c.now()
-	if s.valid(now) && !s.asked.Before(since) {
+	if within(now, s.asked, s.validFor) && !s.asked.Before(since) {
 		if s.err == nil && !within(now, s.asked, s.renewAfter) {
-			// Nobody waits for it: what it finds is for the next call.
-			c.lookUp(name)
+			c.start(name) // Nobody waits for it.
 		}
 		return s, s.err
 	}
 	for {
 		select {
-		case result := <-c.lookUp(name):
+		case result := <-c.start(name):
 			if result.Err != nil {
 				return nameState{}, result.Err
 			}
@@ -171,13 +154,13 @@ func (c *keyCache) get(ctx context.Context, name string, since time.Time) (nameS
 				return s, s.err
 			}
 		case <-ctx.Done():
-			// The lookup goes on: others may wait for it, and the next call can use it.
+			// The lookup goes on, for others and for the next call.
 			return nameState{}, fmt.Errorf("%w: %w", ErrKeyUnavailable, ctx.Err())
 		}
 	}
 }
 
-// find returns the state of a name and whether it is known, and makes it the last that was used.
+// find returns the state of a name and whether it is known, and marks it as used. It needs mu.
 func (c *keyCache) find(name string) (s nameState, known bool) {
 	if s, known = c.known.Get(name); !known {
 		s, _ = c.unknown.Get(name)
@@ -185,109 +168,94 @@ func (c *keyCache) find(name string) (s nameState, known bool) {
 	return s, known
 }
 
-// lookUp looks a name up, or joins the lookup that is under way.
-func (c *keyCache) lookUp(name string) <-chan singleflight.Result {
-	return c.flights.DoChan(name, func() (any, error) {
-		c.mu.Lock()
-		if c.closed {
-			c.mu.Unlock()
-			return nil, errClosed
-		}
-		c.lookups.Add(1)
-		defer c.lookups.Done()
-		s, known := c.find(name)
+// start starts a lookup of a name, or joins the one under way.
+func (c *keyCache) start(name string) <-chan singleflight.Result {
+	return c.shared.DoChan(name, func() (any, error) { return c.lookUp(name) })
+}
+
+// lookUpUntil looks up a name and stores the result, unless ctx ends first.
+func (c *keyCache) lookUpUntil(ctx context.Context, name string) (nameState, error) {
+	c.mu.Lock()
+	if c.closed {
 		c.mu.Unlock()
+		return nameState{}, unavailable("closed")
+	}
+	c.lookups.Add(1)
+	defer c.lookups.Done()
+	s, known := c.find(name)
+	c.mu.Unlock()
 
-		// A clock that was set back must not make it longer.
-		if err := c.wait(min(s.asked.Add(recheckEvery).Sub(c.now()), recheckEvery)); err != nil {
-			return nil, err
+	// A clock that was set back must not make the wait longer.
+	wait := time.NewTimer(min(s.asked.Add(recheckEvery).Sub(c.now()), recheckEvery))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-ctx.Done():
+		return nameState{}, unavailable("closed")
+	}
+	if !known {
+		if err := c.waitForTurn(ctx); err != nil {
+			return nameState{}, err
 		}
-		if !known {
-			done, err := c.waitForTurn()
-			if err != nil {
-				if errors.Is(err, errLimited) {
-					c.observe(LookupLimited)
-				}
-				return nil, err
-			}
-			defer done()
-		}
-		asked := c.now()
-		keys, outcome := c.ask(name)
+		defer func() { <-c.unknowns }()
+	}
+	asked := c.now()
+	keys, outcome := lookUp(ctx, c.resolver, name)
+	if ctx.Err() != nil {
+		return nameState{}, unavailable("closed")
+	}
+	c.observe(outcome)
+	return c.store(name, asked, keys, outcome), nil
+}
+
+// waitForTurn waits until one more unknown name may be looked up, which then takes a place in
+// unknowns.
+func (c *keyCache) waitForTurn(ctx context.Context) error {
+	timeout, cancel := context.WithTimeout(ctx, unknownTimeout)
+	defer cancel()
+	if err := c.limiter.Wait(timeout); err == nil {
 		select {
-		case <-c.closing:
-			// That it was ended is no failure of the lookup's.
-			return nil, errClosed
-		default:
+		case c.unknowns <- struct{}{}:
+			return nil
+		case <-timeout.Done():
 		}
-		c.observe(outcome)
-		return c.store(name, asked, keys, outcome), nil
-	})
+	}
+	if ctx.Err() != nil {
+		return unavailable("closed")
+	}
+	c.observe(LookupLimited)
+	return unavailable(LookupLimited)
 }
 
-func (c *keyCache) wait(d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-c.closing:
-		return errClosed
-	}
-}
-
-// waitForTurn waits until one more unknown name may be looked up. When it has been, done has to be
-// called.
-func (c *keyCache) waitForTurn() (done func(), err error) {
-	timer := time.NewTimer(unknownTimeout)
-	defer timer.Stop()
-	turn := c.limiter.Reserve()
-	if turn.Delay() > unknownTimeout {
-		turn.Cancel()
-		return nil, errLimited
-	}
-	if err := c.wait(turn.Delay()); err != nil {
-		return nil, err
-	}
-	select {
-	case c.unknowns <- struct{}{}:
-		return func() { <-c.unknowns }, nil
-	case <-timer.C:
-		return nil, errLimited
-	case <-c.closing:
-		return nil, errClosed
-	}
-}
-
-// reasons are those of a Refusal, by how the lookup ended.
-var reasons = map[string]string{
-	LookupAbsent:   ReasonNoKey,
-	LookupRevoked:  ReasonRevokedKey,
-	LookupUnusable: ReasonUnusableKey,
-}
-
-// store remembers what a lookup came to, and returns it.
+// store stores the result of a lookup and returns it.
 func (c *keyCache) store(name string, asked time.Time, keys []*rsa.PublicKey, outcome string) nameState {
 	c.mu.Lock()
 	old, known := c.find(name)
 	s := nameState{asked: asked, verified: old.verified}
-	switch {
-	case outcome == LookupFound:
+	switch outcome {
+	case LookupFound:
 		s.keys, s.found, s.validFor, s.renewAfter = keys, asked, freshFor, renewFrom
-	case outcome != LookupTimeout && outcome != LookupFailed:
-		s.err, s.validFor = refuse(reasons[outcome]), absentFor
-		if outcome == LookupRevoked || !within(asked, old.verified, lastGood) {
-			known, s.verified = false, time.Time{}
-			break
+	case LookupTimeout, LookupFailed:
+		if old.keys != nil && within(asked, old.found, lastGood) {
+			s.keys, s.found = old.keys, old.found
+			s.validFor, s.renewAfter = min(freshFor, lastGood-asked.Sub(old.found)), retryEvery
+		} else {
+			s.err, s.validFor = unavailable(outcome), failedFor
 		}
-		// The sender does not take a key away that it has just used, unless by mistake or for a new
-		// one.
-		s.err = fmt.Errorf("%w: %s", ErrKeyUnavailable, outcome)
-	case old.keys != nil && within(asked, old.found, lastGood):
-		s.keys, s.found = old.keys, old.found
-		s.validFor, s.renewAfter = min(freshFor, lastGood-asked.Sub(old.found)), retryEvery
 	default:
-		s.err, s.validFor = fmt.Errorf("%w: %s", ErrKeyUnavailable, outcome), failedFor
+		s.validFor = absentFor
+		if outcome != LookupRevoked && within(asked, old.verified, lastGood) {
+			// The sender does not remove a key that it has just used, unless by mistake or for a
+			// new one.
+			s.err = unavailable(outcome)
+		} else {
+			s.err = refuse(map[string]string{
+				LookupAbsent:   ReasonNoKey,
+				LookupRevoked:  ReasonRevokedKey,
+				LookupUnusable: ReasonUnusableKey,
+			}[outcome])
+			known, s.verified = false, time.Time{}
+		}
 	}
 	if known {
 		c.known.Add(name, s)
@@ -295,10 +263,10 @@ func (c *keyCache) store(name string, asked time.Time, keys []*rsa.PublicKey, ou
 		return s
 	}
 	c.unknown.Add(name, s)
-	forgotten := c.known.Remove(name)
+	removed := c.known.Remove(name)
 	c.mu.Unlock()
-	if forgotten {
-		c.tellKnownKeys()
+	if removed {
+		c.notify()
 	}
 	return s
 }
@@ -313,7 +281,7 @@ func (c *keyCache) confirm(name string, s nameState) {
 		return
 	}
 	if latest.asked.IsZero() {
-		// It made room for others meanwhile.
+		// It was evicted meanwhile.
 		latest = s
 	}
 	latest.verified = c.now()
@@ -321,13 +289,14 @@ func (c *keyCache) confirm(name string, s nameState) {
 	c.unknown.Remove(name)
 	c.mu.Unlock()
 	if !known {
-		c.tellKnownKeys()
+		c.notify()
 	}
 }
 
-func (c *keyCache) tellKnownKeys() {
-	c.telling.Lock()
-	defer c.telling.Unlock()
+// notify calls onKnownKeys with the names of known keys.
+func (c *keyCache) notify() {
+	c.notifying.Lock()
+	defer c.notifying.Unlock()
 	c.mu.Lock()
 	names := c.known.Keys()
 	c.mu.Unlock()
@@ -337,11 +306,8 @@ func (c *keyCache) tellKnownKeys() {
 // close ends the lookups that are under way and waits for them.
 func (c *keyCache) close() {
 	c.mu.Lock()
-	if !c.closed {
-		c.closed = true
-		close(c.closing)
-		c.cancel()
-	}
+	c.closed = true
+	c.cancel()
 	c.mu.Unlock()
 	c.lookups.Wait()
 }

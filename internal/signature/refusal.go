@@ -3,17 +3,15 @@ package signature
 import "errors"
 
 // ErrKeyUnavailable is wrapped by the error for a call whose key cannot be looked up now. The same
-// call may be good later.
+// call may be accepted later.
 var ErrKeyUnavailable = errors.New("the sender's key cannot be looked up now")
 
-// Refusal is the error for a call that does not come from one of the accounts, or of which that
-// cannot be shown.
+// Refusal is the error for a call that does not come from one of the accounts.
 type Refusal struct { //nolint:errname // It is named for what it is to the caller, beside ErrKeyUnavailable.
-	// Reason is one of the constants below.
-	Reason string
+	Reason string // one of the constants below
 }
 
-// Error says why, in words that hold nothing of the request.
+// Error returns the reason. It holds nothing of the request.
 func (r *Refusal) Error() string {
 	return "the call is refused: " + r.Reason
 }
@@ -22,7 +20,7 @@ func refuse(reason string) error {
 	return &Refusal{Reason: reason}
 }
 
-// The reasons of a Refusal, all there are, about in the order in which they are found out.
+// The reasons of a Refusal, about in the order of the checks.
 const (
 	// The Signature header.
 	ReasonMissingSignature     = "missing_signature"
@@ -57,12 +55,11 @@ const (
 	ReasonUnknownAccount    = "unknown_account"
 	ReasonDigestMismatch    = "digest_mismatch"
 
-	// ReasonNotChecked is that of a call that was not given to Begin, because something changed it
-	// on its way.
+	// ReasonNotChecked is for a call that was changed on its way and not given to Begin.
 	ReasonNotChecked = "not_checked"
 )
 
-// Reasons are all of them, in the same order.
+// Reasons are all reasons of a Refusal.
 var Reasons = [...]string{
 	ReasonMissingSignature, ReasonRepeatedSignature, ReasonMalformedSignature, ReasonMissingParameter,
 	ReasonRepeatedParameter, ReasonForbiddenParameter, ReasonUnsupportedAlgorithm, ReasonUnknownSelector,

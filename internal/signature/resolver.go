@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// Resolver looks up TXT records. It joins the parts of a record, and tells a name that does not
-// exist from other failures by a *net.DNSError that says IsNotFound. *net.Resolver does.
+// Resolver looks up TXT records. It joins the strings of a record, and its error for a name that
+// does not exist is a *net.DNSError with IsNotFound. *net.Resolver does that.
 type Resolver interface {
 	LookupTXT(ctx context.Context, name string) ([]string, error)
 }
 
-// NewResolver returns a resolver that asks the DNS server at address, host and port, or the
-// system's servers if address is empty. It is Go's own, because those of C libraries do not tell
-// all failures apart.
+// NewResolver returns a resolver that asks the DNS server at address (host and port), or the
+// system's servers if address is empty. It is Go's own: those of C libraries do not tell failures
+// apart.
 func NewResolver(address string) *net.Resolver {
 	return &net.Resolver{
 		PreferGo: true,
@@ -30,16 +30,15 @@ func NewResolver(address string) *net.Resolver {
 			if err != nil {
 				return nil, err
 			}
-			// The resolver minds the deadline of its context while it waits for the answer, but not
-			// that it is cancelled. It gives each connection a context of its own, which is over
-			// when the connection is.
+			// The resolver waits until the deadline of ctx even if ctx is cancelled. It gives each
+			// connection a context of its own.
 			context.AfterFunc(ctx, func() { _ = conn.Close() })
 			return conn, nil
 		},
 	}
 }
 
-// How the lookup of a key ended, all there are.
+// The outcomes of the lookup of a key.
 const (
 	LookupFound    = "found"
 	LookupAbsent   = "absent"   // there is no such name
@@ -47,22 +46,22 @@ const (
 	LookupUnusable = "unusable" // no record of the name is a key that may be used
 	LookupTimeout  = "timeout"
 	LookupFailed   = "failed"
-	LookupLimited  = "limited" // it was not made, because too many unknown names were waiting
+	LookupLimited  = "limited" // not made, because too many unknown keys were waiting
 )
 
-// Lookups are all of them.
+// Lookups are all outcomes of a lookup.
 var Lookups = [...]string{
 	LookupFound, LookupAbsent, LookupRevoked, LookupUnusable, LookupTimeout, LookupFailed, LookupLimited,
 }
 
-// A lookup is made twice if there is no answer to the first, which may have been lost.
+// A lookup that times out is tried again: a packet may have been lost.
 const (
 	attempts       = 2
 	attemptTimeout = 2500 * time.Millisecond
 )
 
-// lookUp looks up the keys of a name. The name is asked for as an absolute one, so that no search
-// list is tried.
+// lookUp looks up the keys of a name. The dot makes it an absolute name, for which no search list
+// is tried.
 func lookUp(ctx context.Context, resolver Resolver, name string) (keys []*rsa.PublicKey, outcome string) {
 	for range attempts {
 		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
@@ -70,8 +69,7 @@ func lookUp(ctx context.Context, resolver Resolver, name string) (keys []*rsa.Pu
 		expired := attempt.Err() != nil
 		cancel()
 
-		var failure *net.DNSError
-		isDNS := errors.As(err, &failure)
+		failure, isDNS := errors.AsType[*net.DNSError](err)
 		switch {
 		case err == nil:
 			return readKeys(records)

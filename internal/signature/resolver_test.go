@@ -30,8 +30,8 @@ func startDNS(t *testing.T) *signaturetest.DNSServer {
 
 // TestLookup has a real DNS server answer in every way.
 func TestLookup(t *testing.T) {
-	good := record(t, &goodKey(t).PublicKey)
-	large := signaturetest.KeyRecord(signaturetest.Key(4096, ""))
+	good := keyRecord(goodKey())
+	large := keyRecord(signaturetest.Key(4096, "size"))
 	truncated := func(a signaturetest.Answer) signaturetest.Answer {
 		a.Truncated = true
 		return a
@@ -84,13 +84,13 @@ func TestLookup(t *testing.T) {
 func TestCloseEndsLookups(t *testing.T) {
 	dns := startDNS(t)
 	dns.Set(goodName, signaturetest.Answer{Silent: true})
-	s := newSetting(t, func(o *Options) { o.Resolver = NewResolver(dns.Address) })
-	r := newCall().sign(t, goodKey(t)).request(t)
+	f := newFixture(t, func(o *Options) { o.Resolver = NewResolver(dns.Address) })
+	r := parse(t, newRequest(goodKey()).Sign())
 	done := make(chan error)
-	go func() { done <- check(s.Verifier, r) }()
+	go func() { done <- f.check(r) }()
 	require.Eventually(t, func() bool { return dns.Count(goodName) > 0 }, 10*time.Second, time.Millisecond)
 	began := time.Now()
-	s.Close()
+	f.Close()
 	assertUnavailable(t, <-done)
 	assert.Less(t, time.Since(began), 2*time.Second)
 }

@@ -2,29 +2,37 @@ package signature
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
 )
 
-// maxSigned bounds the values that a signature covers, together.
+// maxSigned bounds the signing string in bytes.
 const maxSigned = 16 << 10
 
-// signingString is what was signed (section 2.3). Where the length of the body is signed and not
-// sent, it comes between before and after; else before is all of it.
+// signingString is what was signed (section 2.3).
 type signingString struct {
-	before, after string
-	lengthMissing bool
+	text string
+	// lengthAt is where the length of the body belongs that was signed but not sent, or -1.
+	lengthAt int
 }
 
-// readCovered finds the value of each header that is covered, and the text that was signed.
+// with returns what was signed, for a body of that length.
+func (s signingString) with(length int64) string {
+	if s.lengthAt < 0 {
+		return s.text
+	}
+	return s.text[:s.lengthAt] + strconv.FormatInt(length, 10) + s.text[s.lengthAt:]
+}
+
+// readCovered returns the value of each header that is covered, and what was signed.
 //
-// The draft signs the values of a header that comes several times joined, and an empty one as such
-// (section 2.3); here each has to be there once and not empty, so that nobody can add what the
-// signer never saw.
+// The draft also signs repeated and empty headers (section 2.3). Here each has to be there once and
+// not empty, so that nobody can add what the signer never saw.
 func readCovered(r *http.Request, covered []string, prefix string) (map[string]string, signingString, error) {
 	values := make(map[string]string, len(covered))
-	var signed signingString
+	signed := signingString{lengthAt: -1}
 	var text strings.Builder
 	text.Grow(512)
 	for i, name := range covered {
@@ -41,19 +49,16 @@ func readCovered(r *http.Request, covered []string, prefix string) (map[string]s
 			if !ok || !httpguts.ValidHeaderFieldValue(target) {
 				return nil, signed, refuse(ReasonMalformedTarget)
 			}
-			// "the lowercased :method, an ASCII space, and the :path pseudo-headers"
 			value = lower(r.Method) + " " + prefix + target
 		case "host":
-			// net/http moves it out of the header and refuses a request that has two.
+			// net/http takes it out of the header and refuses a request with two.
 			value = r.Host
 		default:
 			fields := r.Header[http.CanonicalHeaderKey(name)]
 			switch {
 			case len(fields) == 0 && name == "content-length":
-				// A proxy may pass the body on in chunks, and HTTP/2 can do without. It is known
-				// with the body.
-				signed.before, signed.lengthMissing = text.String(), true
-				text.Reset()
+				// A proxy may send the body in chunks, and HTTP/2 needs no length.
+				signed.lengthAt = text.Len()
 				continue
 			case len(fields) == 0:
 				return nil, signed, refuse(ReasonMissingHeader)
@@ -62,8 +67,6 @@ func readCovered(r *http.Request, covered []string, prefix string) (map[string]s
 			}
 			value = fields[0]
 		}
-		// "Leading and trailing optional whitespace (OWS) in the header field value MUST be
-		// omitted".
 		value = strings.Trim(value, " \t")
 		switch {
 		case value == "":
@@ -74,17 +77,13 @@ func readCovered(r *http.Request, covered []string, prefix string) (map[string]s
 		text.WriteString(value)
 		values[name] = value
 	}
-	if signed.lengthMissing {
-		signed.after = text.String()
-	} else {
-		signed.before = text.String()
-	}
+	signed.text = text.String()
 	return values, signed, nil
 }
 
-// targetOf returns path and query of a request line's target as they were sent, which is what :path
-// is in HTTP/2 (RFC 9113, section 8.3.1). The absolute form (RFC 9112, section 3.2.2) begins with
-// what is not part of it. Other forms are no POST's.
+// targetOf returns path and query of a request target as they were sent, which is what :path is in
+// HTTP/2 (RFC 9113, section 8.3.1). It accepts the origin form and the absolute form (RFC 9112,
+// section 3.2).
 func targetOf(target string) (string, bool) {
 	if strings.HasPrefix(target, "/") {
 		return target, true
@@ -93,13 +92,9 @@ func targetOf(target string) (string, bool) {
 	if scheme = lower(scheme); !ok || scheme != "http" && scheme != "https" {
 		return "", false
 	}
-	end := strings.IndexAny(rest, "/?")
-	switch {
-	case end < 0:
-		return "/", true
-	case rest[end] == '?':
-		return "/" + rest[end:], true
-	default:
-		return rest[end:], true
+	path := strings.TrimLeftFunc(rest, func(r rune) bool { return r != '/' && r != '?' })
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
 	}
+	return path, true
 }

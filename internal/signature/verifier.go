@@ -1,12 +1,10 @@
-// Package signature tells whether a call comes from the sender of one's own account: it checks the
-// Digest of the body (RFC 3230), the Signature over the header (draft-cavage-http-signatures, of
-// which the sender's reference names version 10) and looks the key for it up in DNS (RFC 6376,
-// section 3.6.1).
+// Package signature checks whether a call comes from the sender of one's own account: the Digest of
+// the body (RFC 3230) and the Signature over the header (draft-cavage-http-signatures-10, which the
+// sender's reference names), with keys from DNS (RFC 6376, section 3.6.1).
 //
 // It is stricter than the draft: the request target, Host, Date, Digest and X-Copernica-ID have to
-// be covered, whatever is covered has to be there once and not empty, and RSA with SHA-256 is the
-// only algorithm. What a call says, whether it came before and which status a refusal becomes is
-// left to the caller.
+// be covered, what is covered has to be there once and not empty, and RSA with SHA-256 is the only
+// algorithm. Replays are left to the caller.
 package signature
 
 import (
@@ -14,95 +12,73 @@ import (
 	"crypto/sha256"
 	"io"
 	"net/http"
-	"strconv"
+	"slices"
 	"time"
 )
 
-// DefaultMaxAge is the age of a call that is let in when Options name none.
+// DefaultMaxAge is a good value of Options.MaxAge.
 const DefaultMaxAge = 5 * time.Minute
 
-// Options say which calls are let in.
+// Options are the options of a Verifier. Those without a default are required.
 type Options struct {
-	// Accounts are the values of X-Copernica-ID that are let in, exactly as they are sent.
+	// Accounts are the accepted values of X-Copernica-ID, exactly as they are sent.
 	Accounts []string
-	// Hosts are the values of Host that are let in, in any case, with the port if one is sent.
-	// Empty: any.
+	// Hosts are the accepted values of Host, in any case, with the port if one is sent. Empty: any.
 	Hosts []string
-	// SignedPathPrefix is what a proxy took off the path: it is put before the request target's
-	// path, byte for byte.
+	// SignedPathPrefix is what a proxy stripped off the path. Empty: nothing.
 	SignedPathPrefix string
-	// MaxAge is how old the Date of a call may be. Zero: DefaultMaxAge.
+	// MaxAge is how old the Date of a call may be.
 	MaxAge time.Duration
-	// Resolver looks up the keys. Nil: the system's.
+	// Resolver looks up the keys.
 	Resolver Resolver
-	// Now tells the time. Nil: time.Now.
+	// Now returns the time.
 	Now func() time.Time
-	// Observe is told how each lookup of a key ended, by one of the Lookup constants. It may be
-	// called from several goroutines at once.
+	// Observe is called with the outcome of each lookup of a key, one of Lookups, from several
+	// goroutines at once.
 	Observe func(outcome string)
-	// KnownKeys are names of keys that verified calls in an earlier run, those used longest ago
-	// first.
+	// KnownKeys are names of keys that verified calls in an earlier run, least recently used first.
+	// Empty: none.
 	KnownKeys []string
-	// OnKnownKeys is told the names of keys that have verified calls whenever they change.
+	// OnKnownKeys is called with the names of keys that have verified calls when they change.
 	OnKnownKeys func(names []string)
 }
 
 // Verifier checks that a call comes from one of the accounts. It is safe for concurrent use.
 type Verifier struct {
-	accounts map[string]bool
-	hosts    map[string]bool
+	accounts []string
+	hosts    []string // in lower case
 	prefix   string
 	maxAge   time.Duration
 	now      func() time.Time
 	keys     *keyCache
 }
 
-// NewVerifier returns a verifier that knows no key yet. It starts nothing until a call needs a key.
+// NewVerifier returns a verifier. It starts nothing until a call needs a key.
 func NewVerifier(o Options) *Verifier {
-	if o.MaxAge == 0 {
-		o.MaxAge = DefaultMaxAge
-	}
-	if o.Resolver == nil {
-		o.Resolver = NewResolver("")
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Observe == nil {
-		o.Observe = func(string) {}
-	}
-	if o.OnKnownKeys == nil {
-		o.OnKnownKeys = func([]string) {}
-	}
 	v := &Verifier{
-		accounts: make(map[string]bool, len(o.Accounts)),
-		hosts:    make(map[string]bool, len(o.Hosts)),
+		accounts: o.Accounts,
 		prefix:   o.SignedPathPrefix,
 		maxAge:   o.MaxAge,
 		now:      o.Now,
 		keys:     newKeyCache(o),
 	}
-	for _, account := range o.Accounts {
-		v.accounts[account] = true
-	}
 	for _, host := range o.Hosts {
-		v.hosts[lower(host)] = true
+		v.hosts = append(v.hosts, lower(host))
 	}
 	return v
 }
 
-// Close ends the lookups that are under way and waits for them. Calls whose key is not cached get
+// Close cancels the lookups under way and waits for them. Calls whose key is not cached get
 // ErrKeyUnavailable from then on. It may be called more than once.
 func (v *Verifier) Close() {
 	v.keys.close()
 }
 
 // Begin checks the header of a call and its signature, and waits for the key if that has to be
-// looked up. It reads nothing of the body: nobody without a key can make the server read one, but
-// where the length of the body is signed and not sent. Finish checks the rest. The error is a
-// Refusal or wraps ErrKeyUnavailable.
+// looked up. The error is a Refusal or wraps ErrKeyUnavailable.
 //
-// What is signed by nobody looks the same, and takes the same time, whichever account it names.
+// It does not read the body, so that nobody without a key can make the server read one. Where the
+// length of the body is signed and not sent, the signature is checked by Finish.
 func (v *Verifier) Begin(r *http.Request) (*Call, error) {
 	p, err := parseSignature(r.Header["Signature"])
 	if err != nil {
@@ -112,7 +88,7 @@ func (v *Verifier) Begin(r *http.Request) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(v.hosts) > 0 && !v.hosts[lower(values["host"])] {
+	if len(v.hosts) > 0 && !slices.Contains(v.hosts, lower(values["host"])) {
 		return nil, refuse(ReasonUnknownHost)
 	}
 	if err := checkDate(values["date"], v.now(), v.maxAge); err != nil {
@@ -125,7 +101,7 @@ func (v *Verifier) Begin(r *http.Request) (*Call, error) {
 	c := &Call{
 		verifier: v, account: values[accountHeader], parameters: p, signed: signed, digests: digests, body: r.Body,
 	}
-	if signed.lengthMissing {
+	if signed.lengthAt >= 0 {
 		return c, nil
 	}
 	if err := c.authenticate(r.Context()); err != nil {
@@ -134,8 +110,8 @@ func (v *Verifier) Begin(r *http.Request) (*Call, error) {
 	return c, nil
 }
 
-// Call is a call that passed Begin, and its body, which is hashed while it is read. Nobody has
-// vouched for the body until Finish has returned nil.
+// Call is a call that passed Begin, and its body, which is hashed while it is read. The body must
+// not be trusted until Finish has returned nil.
 type Call struct {
 	parameters
 
@@ -144,7 +120,7 @@ type Call struct {
 	signed        signingString
 	digests       []digest
 	body          io.ReadCloser
-	length        int64 // of what was read
+	length        int64 // read so far
 	authenticated bool
 }
 
@@ -160,17 +136,16 @@ func (c *Call) Read(p []byte) (int, error) {
 		_, _ = d.Write(p[:n]) // A hash never fails.
 	}
 	c.length += int64(n)
-	return n, err //nolint:wrapcheck // It is read as the body is.
+	return n, err
 }
 
 // Close implements io.Closer.
 func (c *Call) Close() error {
-	return c.body.Close() //nolint:wrapcheck // It is closed as the body is.
+	return c.body.Close()
 }
 
-// Finish reads what is left of the body, checks its digest and then the signature, unless Begin
-// has, and returns the account. The error is a Refusal, wraps ErrKeyUnavailable, or is that of
-// reading.
+// Finish reads the rest of the body, checks its digest, checks the signature unless Begin has, and
+// returns the account. The error is a Refusal, wraps ErrKeyUnavailable, or is that of reading.
 func (c *Call) Finish(ctx context.Context) (account string, err error) {
 	if _, err := io.Copy(io.Discard, c); err != nil {
 		return "", err
@@ -188,18 +163,14 @@ func (c *Call) Finish(ctx context.Context) (account string, err error) {
 	return c.account, nil
 }
 
-// authenticate checks the signature, and only then the account: whoever can sign as the sender
-// knows its accounts.
+// authenticate checks the signature, and only then the account, so that nobody else can find out
+// which accounts there are.
 func (c *Call) authenticate(ctx context.Context) error {
-	text := c.signed.before
-	if c.signed.lengthMissing {
-		text = c.signed.before + strconv.FormatInt(c.length, 10) + c.signed.after
-	}
-	sum := sha256.Sum256([]byte(text))
+	sum := sha256.Sum256([]byte(c.signed.with(c.length)))
 	if err := c.verifier.keys.verify(ctx, c.keyID, sum[:], c.signature); err != nil {
 		return err
 	}
-	if !c.verifier.accounts[c.account] {
+	if !slices.Contains(c.verifier.accounts, c.account) {
 		return refuse(ReasonUnknownAccount)
 	}
 	c.authenticated = true

@@ -75,12 +75,12 @@ func StartDNS() *DNSServer {
 	s := &DNSServer{answers: make(map[string]Answer), queries: make(map[query]int)}
 	for s.packets == nil {
 		var err error
-		if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil { //nolint:noctx // It is on loopback.
+		if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 			panic(err)
 		}
 		s.Address = s.listener.Addr().String()
 		// A port that is free for TCP may be taken for UDP.
-		if s.packets, err = net.ListenPacket("udp", s.Address); err != nil { //nolint:noctx // It is on loopback.
+		if s.packets, err = net.ListenPacket("udp", s.Address); err != nil {
 			_ = s.listener.Close()
 		}
 	}
