@@ -199,7 +199,7 @@ func TestStatuses(t *testing.T) {
 		byName[strings.ReplaceAll(http.StatusText(status), " ", "")] = strconv.Itoa(status)
 	}
 	want := make(map[string]string)
-	for _, match := range regexp.MustCompile(`&response\{"(\w+)", (?:http\.Status)?(\w+)`).FindAllStringSubmatch(string(content), -1) {
+	for _, match := range regexp.MustCompile(`newResponse\("(\w+)", (?:http\.Status)?(\w+)`).FindAllStringSubmatch(string(content), -1) {
 		want[match[1]] = byName[match[2]]
 		if match[2] == "0" {
 			want[match[1]] = "any"
@@ -215,7 +215,7 @@ func TestStatuses(t *testing.T) {
 // TestClosedLists compares the values that the page lists with the constants of the code.
 func TestClosedLists(t *testing.T) {
 	for _, list := range []struct{ column, file, pattern string }{
-		{"Outcome", "receiver/smtpfailurereceiver/server.go", `&response\{"(\w+)"`},
+		{"Outcome", "receiver/smtpfailurereceiver/server.go", `newResponse\("(\w+)"`},
 		{"Reason", "internal/signature/refusal.go", `Reason\w+ += "(\w+)"`},
 		{"Lookup", "internal/signature/resolver.go", `Lookup\w+ += "(\w+)"`},
 	} {

@@ -83,14 +83,14 @@ func (state *requestState) finishBody(ctx context.Context) (account string, err 
 // handle responds to a request.
 func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 	if req.URL.Path != r.config.Path {
-		respond(w, req, responseNotFound, responseNotFound.text)
+		respond(w, req, responseNotFound, "")
 		return
 	}
 	if req.Method != http.MethodPost {
-		respond(w, req, responseMethodNotAllowed, responseMethodNotAllowed.text)
+		respond(w, req, responseNotPost, "")
 		return
 	}
-	state := requestStateOf(w, req)
+	state := requestStateOf(req)
 	if r.verifier != nil && state.call == nil {
 		// A middleware has made another request of it.
 		r.fail(w, req, &signature.Refusal{Reason: signature.ReasonNotChecked})
@@ -98,7 +98,7 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 	}
 	decode, charset := decoderFor(req.Header.Get("Content-Type"))
 	if decode == nil {
-		respond(w, req, responseUnsupported, responseUnsupported.text)
+		respond(w, req, responseUnsupported, "")
 		return
 	}
 	body, account, err := r.readBody(state, req)
@@ -121,7 +121,7 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 		r.fail(w, req, err)
 		return
 	}
-	respond(w, req, resp, resp.text)
+	respond(w, req, resp, "")
 }
 
 // The content types of reports.
@@ -156,7 +156,7 @@ func (r *smtpFailureReceiver) readBody(state *requestState, req *http.Request) (
 		return "", "", fmt.Errorf("%w: %w", errBody, &http.MaxBytesError{Limit: limit})
 	}
 	content, readErr := io.ReadAll(req.Body)
-	r.telemetry.readBody(state.measured(req.Context()), len(content))
+	r.telemetry.readBody(req.Context(), len(content))
 	// Its error comes first: reading may have failed because of it.
 	if account, err = state.finishBody(req.Context()); err != nil {
 		return "", "", err
