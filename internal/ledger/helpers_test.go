@@ -41,16 +41,17 @@ func (c *clock) move(d time.Duration) {
 type setup struct {
 	*clock
 	Options
-	bounds bounds
+	limits limits
 }
 
 const overflow = "overflow"
 
 func newSetup() *setup {
-	s := &setup{clock: newClock(), bounds: usualBounds}
+	s := &setup{clock: newClock(), limits: defaultLimits}
 	s.Options = Options{
 		Deduplicate: true, TTL: 24 * time.Hour, MaxEntries: 1000, WaitTimeout: time.Second,
 		Metrics: []string{"failures"}, Limit: 2000, Overflow: overflow, Now: s.clock.Now,
+		Health: func(error) {}, Observe: func(error) {},
 	}
 	return s
 }
@@ -63,7 +64,7 @@ func (s *setup) inMemory() *Ledger { return New(s.Options) }
 // open returns the ledger in a store that opens.
 func (s *setup) open(tb testing.TB, client storage.Client) *Ledger {
 	tb.Helper()
-	l, err := open(tb.Context(), &clientStore{client: client}, s.Options, s.bounds)
+	l, err := open(tb.Context(), &clientStore{client: client}, s.Options, s.limits)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = l.Close(canceledNever) })
 	return l
@@ -79,7 +80,7 @@ const kind = "failure"
 // counts is an event that counts in the first metric, once under each name.
 func counts(names ...string) (all []Count) {
 	for _, name := range names {
-		all = append(all, Count{Attributes: []byte(name)})
+		all = append(all, Count{Attributes: name})
 	}
 	return all
 }

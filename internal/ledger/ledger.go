@@ -1,42 +1,28 @@
-// Package ledger remembers which reports were seen and what was counted, in memory or in a storage extension, and commits
-// the two together: that is what makes counting exact when a sender tries again, a pipeline refuses or the process dies.
+// Package ledger remembers which reports were seen and what was counted, in memory or in a storage
+// extension. It commits both together, so that counts stay exact when a sender tries again, a
+// pipeline refuses or the process dies.
 //
-// # The life of a report
+//	unknown ──Begin──▶ in flight ──Commit──▶ committed: accepted or refused for good
+//	   ▲                  │                      │
+//	   ├─────Release──────┘                      │
+//	   └───────────── TTL, MaxEntries ───────────┘
 //
-// A report is known by its identity. Begin asks what is known of it:
+// A second Begin of a report in flight waits for the first. After Release, which is for reports
+// that the logs pipelines did not take, nothing was counted. A committed report is final: a repeat
+// is neither counted nor handed to the pipelines again.
 //
-//		unknown ──Begin──▶ in flight ──Commit──▶ committed: accepted or refused for good
-//		   ▲                  │                      │
-//		   ├─────Release──────┘                      │
-//		   └──────────── ttl, max_entries ───────────┘
+// If the write of a commit fails, its reports stay in flight, and the next Begin or Collect tries
+// again. Until a write works no Begin succeeds, so that the pipelines get nothing that cannot be
+// committed.
 //
-//	  - in flight: one caller has it. A second Begin waits for the first, for a moment, and fails with ErrInFlight if it
-//	    takes longer.
-//	  - Release gives it up: the logs pipelines did not take it. Nothing was counted; the next try begins anew.
-//	  - Commit ends it: with a store, its identity and what it counts are in one write; without one, in one step in memory.
-//	    Only then may the sender be told that the report was taken. Accepted and refused are both final: a repeat neither
-//	    counts nor is handed to the pipelines again.
-//	  - When the write fails, the report stays in flight, and its write is tried again: with the next Begin and the next
-//	    Collect. Until one works no Begin succeeds, so that the pipelines are handed nothing that cannot be committed.
+// Each change is a record, which is applied in the same way when it is committed and when it is
+// loaded. One goroutine writes to the store; commits that wait at the same time share a write. When
+// many records were appended, a checkpoint replaces them all. This relies on atomic batches of the
+// storage extension.
 //
-// # One change, one record
-//
-// Whatever changes is a record. apply makes the change, whether the record was just committed or comes from the store at
-// the start. One goroutine writes to the store; all others wait for its outcome, or for the end of their context.
-// Commits that wait at the same time share a write. A store that was written to for long is written anew, as records that
-// set what there is.
-//
-// # What it promises, and what it cannot
-//
-// A committed report is counted once, whatever happens afterwards, for as long as it is remembered; with a store also over a
-// kill. A record is handed to the pipelines a second time only where the process dies between their acceptance and the
-// store's, or where the caller releases a report that some of several pipelines have taken: no ledger can take back what
-// they have. Repeats then carry the same identity.
-//
-// Deltas are acknowledged after the pipelines have taken them, so that a kill between the two, or while the store fails,
-// sends a delta again. A cumulative total has no such gap: it is a state.
-//
-// All of it rests on a Batch of the storage extension being applied as a whole or not at all.
+// A log record reaches the pipelines twice if the process dies between their acceptance and the
+// write, or if only some of several pipelines took it before Release. A delta is sent twice if the
+// process dies between its sending and the write of its acknowledgement.
 package ledger
 
 import (
@@ -53,18 +39,18 @@ import (
 // ID is the identity of a report.
 type ID [16]byte
 
-// Outcome is what became of a report in the end.
+// Outcome is what became of a report.
 type Outcome byte
 
 const (
-	// Accepted by the logs pipelines.
+	// Accepted means that the logs pipelines took the report.
 	Accepted Outcome = 1 + iota
-	// Refused by them for good.
+	// Refused means that the logs pipelines refused the report for good.
 	Refused
 )
 
 var (
-	// ErrInFlight means that another copy of the report is under way.
+	// ErrInFlight means that another copy of the report is in flight.
 	ErrInFlight = errors.New("another copy of the report is under way")
 	// ErrStore is wrapped by the errors of the store.
 	ErrStore = errors.New("the store did not take it")
@@ -75,33 +61,35 @@ var (
 	errStalled = fmt.Errorf("%w: it does not respond", ErrStore)
 )
 
-// Options of a ledger.
+// Options configure a ledger. All are required.
 type Options struct {
-	// Deduplicate reports whether reports are remembered. Without it every report counts.
+	// Deduplicate is whether committed reports are remembered, of each kind at most MaxEntries, and
+	// each for TTL.
 	Deduplicate bool
-	// TTL is how long a committed report is remembered, at least.
-	TTL time.Duration
-	// MaxEntries is the number of committed reports of each kind that are remembered, at least 1; the oldest make room.
-	MaxEntries int
-	// WaitTimeout is how long Begin waits for a copy in flight, or for a store that fails to be tried again.
+	TTL         time.Duration
+	MaxEntries  int
+	// WaitTimeout is how long Begin waits for a copy in flight, or for a failing store.
 	WaitTimeout time.Duration
+
 	// Metrics are the names of the counters.
 	Metrics []string
-	// Delta reports whether the points of a collection carry what came since the last that was acknowledged, and not totals.
+	// Delta is whether points have what came since the last acknowledged collection, and not
+	// totals.
 	Delta bool
-	// Limit is the number of series of each metric, at least 1. What comes past it is counted in one more series, which
-	// has the attributes Overflow.
+	// Limit is the number of series of each metric, at least 1. Beyond it, events are counted in
+	// one more series with the attributes Overflow.
 	Limit    int
 	Overflow string
 	// MaxStale is how long a series that is not counted is kept. Zero keeps it forever.
 	MaxStale time.Duration
+
 	// Now is the clock.
 	Now func() time.Time
-	// Health is called when the store begins to fail, with the error, and with nil when it works again. Calls do not
-	// overlap.
+	// Health is called with an error when the store starts to fail, and with nil when it works
+	// again. Calls do not overlap.
 	Health func(error)
-	// Observe is told of every write to the store.
-	Observe func(err error)
+	// Observe is called with the outcome of each write to the store.
+	Observe func(error)
 }
 
 // Ledger is safe for concurrent use.
@@ -112,62 +100,64 @@ type Ledger struct {
 
 	mu       sync.Mutex
 	inFlight map[ID]*Attempt
-	seen     map[string]*remembered // by kind
-	values   map[string][]byte
-	metrics  map[string]*metric // those of Options, and disabled ones that the store has
-	// collected is the time of the last collection, latest that of the latest point, acknowledged that of the last
-	// collection that was acknowledged.
+	reports  map[string]*reportCache // by kind
+	values   map[string]string
+	metrics  map[string]*metric // also what the store has beside Options.Metrics
+	// number is that of the last collection.
+	number uint64
+	// collected is the time of the last collection, latest that of the last point, and acknowledged
+	// that of the last acknowledged collection, in nanoseconds since 1970.
 	collected, latest, acknowledged int64
-	// collection is the last one, number its number.
-	collection *Collection
-	number     uint64
-	// touched are the series that the record that is being committed adds to, made the places in it of those that it makes.
-	touched []*series
-	made    map[stagedKey]int
-	// live is the record of commits that need no store, to be used again.
-	live record
-	// replace reports whether the next write has to replace all records.
-	replace bool
+	// staged is what is being committed and not applied yet.
+	staged record
+	// checkpointDue is whether the next write has to be a checkpoint.
+	checkpointDue bool
 }
 
-// New returns a ledger that is kept in memory only.
+// New returns an empty ledger that is kept in memory only.
 func New(options Options) *Ledger {
 	now := options.Now()
 	l := &Ledger{
-		options: options, opened: now, inFlight: make(map[ID]*Attempt), seen: make(map[string]*remembered),
-		values: make(map[string][]byte), metrics: make(map[string]*metric),
-		collected: now.UnixNano(), latest: now.UnixNano(), made: make(map[stagedKey]int),
+		options:   options,
+		opened:    now,
+		inFlight:  make(map[ID]*Attempt),
+		reports:   make(map[string]*reportCache),
+		values:    make(map[string]string),
+		metrics:   make(map[string]*metric),
+		collected: now.UnixNano(),
+		latest:    now.UnixNano(),
 	}
 	for _, name := range options.Metrics {
-		l.metrics[name] = &metric{series: make(map[string]*series)}
+		l.metrics[name] = newMetric()
 	}
 	return l
 }
 
-// Open returns the ledger that a storage client holds, empty when it holds nothing, and makes it this run's. The client is
-// the ledger's from then on, but an error leaves it to the caller.
+// Open claims the store behind a storage client and returns the ledger that it holds. The ledger
+// closes the client, unless Open fails.
 func Open(ctx context.Context, client storage.Client, options Options) (*Ledger, error) {
-	return open(ctx, &clientStore{client: client}, options, usualBounds)
+	return open(ctx, &clientStore{client: client}, options, defaultLimits)
 }
 
-func open(ctx context.Context, s store, options Options, bounds bounds) (*Ledger, error) {
+func open(ctx context.Context, s store, options Options, limits limits) (*Ledger, error) {
 	l := New(options)
 	if err := s.claim(ctx); err != nil {
 		return nil, err
 	}
 	err := s.load(ctx, func(content []byte) error {
 		r, err := decodeRecord(content)
-		if err == nil {
-			l.apply(r)
+		if err != nil {
+			return err
 		}
-		return err
+		l.apply(r)
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	l.settle()
-	l.writer = newWriter(l, s, bounds)
-	// A store that cannot be written to is better known now than with the first report.
+	l.finishLoad()
+	l.writer = &writer{ledger: l, store: s, limits: limits, wake: sync.NewCond(&l.mu), closed: make(chan struct{})}
+	// This copies what an earlier run left, and finds out now if the store cannot be written to.
 	if err := l.writer.persist(ctx); err != nil {
 		return nil, err
 	}
@@ -175,126 +165,110 @@ func open(ctx context.Context, s store, options Options, bounds bounds) (*Ledger
 	return l, nil
 }
 
-// settle ends the loading of what an earlier run has left. What does not fit any more was counted as lost when it was.
-func (l *Ledger) settle() {
-	l.replace = true
+// finishLoad fits what was loaded to this run's clock and starts its statistics at zero.
+func (l *Ledger) finishLoad() {
+	l.checkpointDue = true
+	now := l.monotonic(l.opened)
+	for _, cache := range l.reports {
+		cache.evicted = 0
+		for i := range cache.order {
+			cache.order[i].committed = min(cache.order[i].committed, now)
+		}
+	}
 	for _, m := range l.metrics {
 		m.overflowed = 0
-	}
-	now := l.steady(l.opened)
-	for _, r := range l.seen {
-		r.evicted = 0
-		for i := range r.ring {
-			r.ring[i].at = min(r.ring[i].at, now)
+		for _, s := range m.order {
+			s.counted = min(s.counted, now)
 		}
 	}
-	for _, m := range l.metrics {
-		for _, one := range m.order {
-			one.counted = min(one.counted, now)
-		}
-	}
-	l.rewind(l.opened)
+	l.correctClock(l.opened)
 	l.collected = max(l.collected, now)
 	l.latest = max(l.latest, now)
-	l.expire(now)
+	l.expire(l.opened)
 }
 
-// Attempt is a report in flight. Either Release ends it or a Commit that has it.
+// Attempt is a report in flight.
 type Attempt struct {
 	ledger *Ledger
 	kind   string
 	id     ID
-	// done is closed when the report is no longer in flight, and nil when nobody waits for that.
-	done chan struct{}
-	// active reports whether the report is in flight.
-	active bool
+	// done is closed when the report is not in flight any more. It is nil if nobody waits.
+	done chan error
 }
 
-// Begin asks for a report. Either it is to be handed to the pipelines and committed, then attempt is not nil; or it was
-// committed before, then known is what became of it. The error is ErrInFlight, the context's, or wraps ErrStore.
+// Begin returns an attempt, which has to be committed or released, or the outcome if the report is
+// known. The error is ErrInFlight, the context's, or wraps ErrStore.
 func (l *Ledger) Begin(ctx context.Context, kind string, id ID) (attempt *Attempt, known Outcome, err error) {
-	attempt, known, wait, retried := l.begin(kind, id)
-	if attempt != nil || known != 0 {
-		return attempt, known, nil
-	}
-	timer := time.NewTimer(l.options.WaitTimeout)
-	defer timer.Stop()
+	var timeout <-chan time.Time
 	for {
-		err := ErrInFlight
-		if retried != nil {
-			err = errStalled
+		attempt, known, wait, timeoutErr := l.begin(kind, id)
+		if wait == nil {
+			return attempt, known, nil
+		}
+		if timeout == nil {
+			timeout = time.After(l.options.WaitTimeout)
 		}
 		select {
-		case <-wait:
-		case err := <-retried:
+		case err := <-wait:
 			if err != nil {
 				return nil, 0, err
 			}
-		case <-timer.C:
-			return nil, 0, err
+		case <-timeout:
+			return nil, 0, timeoutErr
 		case <-ctx.Done():
 			return nil, 0, ctx.Err()
-		}
-		if attempt, known, wait, retried = l.begin(kind, id); attempt != nil || known != 0 {
-			return attempt, known, nil
 		}
 	}
 }
 
-// begin returns the end of another attempt when the report is in flight, and the outcome of another try when the store
-// fails: handing over what cannot be committed would only make repeats.
-func (l *Ledger) begin(kind string, id ID) (attempt *Attempt, known Outcome, other <-chan struct{}, retried <-chan error) {
+// begin returns what Begin does, or what to wait for and the error if that takes too long.
+func (l *Ledger) begin(kind string, id ID) (attempt *Attempt, known Outcome, wait <-chan error, timeoutErr error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if r := l.seen[kind]; r != nil && r.outcomes[id] != 0 {
-		// What is too old is forgotten with each commit. Here it need be only where that makes a difference.
-		l.expire(l.steady(l.options.Now()))
-		if known = r.outcomes[id]; known != 0 {
+	if cache := l.reports[kind]; cache != nil && cache.outcomes[id] != 0 {
+		l.expire(l.options.Now())
+		if known := cache.outcomes[id]; known != 0 {
 			return nil, known, nil, nil
 		}
 	}
 	if l.writer != nil && l.writer.failing {
-		return nil, 0, nil, l.writer.enqueue(&write{})
+		return nil, 0, l.writer.enqueue(writeRequest{}), errStalled
 	}
-	if active, ok := l.inFlight[id]; ok {
-		if active.done == nil {
-			active.done = make(chan struct{})
+	if other := l.inFlight[id]; other != nil {
+		if other.done == nil {
+			other.done = make(chan error)
 		}
-		return nil, 0, active.done, nil
+		return nil, 0, other.done, ErrInFlight
 	}
-	attempt = &Attempt{ledger: l, kind: kind, id: id, active: true}
+	attempt = &Attempt{ledger: l, kind: kind, id: id}
 	if l.options.Deduplicate {
 		l.inFlight[id] = attempt
 	}
 	return attempt, 0, nil, nil
 }
 
-// Release gives the report up: the pipelines did not take it, and it may be sent again.
+// Release gives the report up. It does nothing after a commit.
 func (a *Attempt) Release() {
 	a.ledger.mu.Lock()
 	defer a.ledger.mu.Unlock()
 	a.finish()
 }
 
-// finish ends the attempt. The ledger's lock is held.
+// finish ends the attempt once. The ledger's lock must be held.
 func (a *Attempt) finish() {
-	if !a.active {
+	if a.ledger.inFlight[a.id] != a {
 		return
 	}
-	a.active = false
-	if a.ledger.options.Deduplicate {
-		delete(a.ledger.inFlight, a.id)
-	}
+	delete(a.ledger.inFlight, a.id)
 	if a.done != nil {
 		close(a.done)
 	}
 }
 
-// Count is one event to count: the index of its metric in Options.Metrics, and the attributes of its series, in a form
-// that is the same for the same attributes.
+// Count is an event to count.
 type Count struct {
-	Metric     int
-	Attributes []byte
+	Metric     int    // its index in Options.Metrics
+	Attributes string // in a form that is the same for the same attributes
 }
 
 // Entry is a report to commit.
@@ -304,158 +278,144 @@ type Entry struct {
 	Counts  []Count
 }
 
-// Commit makes reports known and counted, all of them or none. The error wraps ErrStore, or is the context's, whose end
-// does not stop what has begun. After an error the reports may yet be committed: the ledger tries again, until when they are
-// in flight. Entries must not be changed afterwards.
+// Commit remembers and counts reports, all of them or none. The error wraps ErrStore; the ledger
+// then tries again, even if it was the context that ended. Entries must not be changed afterwards.
 func (l *Ledger) Commit(ctx context.Context, entries []Entry) error {
-	if l.writer != nil {
-		return l.writer.write(ctx, &write{entries: entries})
-	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	r := &l.live
-	*r = record{seen: r.seen[:0], series: r.series[:0]}
-	l.stage(r, entries, l.options.Now())
-	l.committed(r, entries)
-	return nil
-}
-
-// committed applies what was staged of the entries.
-func (l *Ledger) committed(r *record, entries []Entry) {
-	l.unstage()
-	l.expire(l.steady(l.options.Now()))
-	l.apply(r)
-	for i := range entries {
-		entries[i].Attempt.finish()
+	if l.writer == nil {
+		defer l.mu.Unlock()
+		now := l.options.Now()
+		l.stage(entries, now)
+		l.commit(entries, now)
+		return nil
 	}
+	done := l.writer.enqueue(writeRequest{entries: entries})
+	l.mu.Unlock()
+	return await(ctx, done)
 }
 
-func (l *Ledger) remember(s seen) {
+func (l *Ledger) remember(r *report) {
 	if !l.options.Deduplicate {
 		return
 	}
-	r := l.seen[s.kind]
-	if r == nil {
-		r = &remembered{outcomes: make(map[ID]Outcome)}
-		l.seen[s.kind] = r
+	cache := l.reports[r.kind]
+	if cache == nil {
+		cache = &reportCache{outcomes: make(map[ID]Outcome)}
+		l.reports[r.kind] = cache
 	}
-	if r.outcomes[s.id] == 0 {
-		r.add(s.id, s.outcome, s.at, l.options.MaxEntries)
-	}
-}
-
-// expire forgets what is older than the ttl.
-func (l *Ledger) expire(now int64) {
-	for _, r := range l.seen {
-		r.expire(now - int64(l.options.TTL))
+	if cache.outcomes[r.id] == 0 {
+		cache.insert(r, l.options.MaxEntries)
 	}
 }
 
-// Collect returns what is due of the counters. With a store it is also when a store that failed is tried again, and when
-// the ledger finds out that another run has the store: then its totals are not this run's to send, and the error is
-// ErrReplaced. Any other error of the store is no reason to keep totals back.
-func (l *Ledger) Collect(ctx context.Context) (*Collection, error) {
+// expire forgets the reports that are older than the TTL.
+func (l *Ledger) expire(now time.Time) {
+	for _, cache := range l.reports {
+		cache.expire(l.monotonic(now) - int64(l.options.TTL))
+	}
+}
+
+// change applies the record that build returns, which has the lock, and waits until it is written.
+func (l *Ledger) change(ctx context.Context, build func() *record) error {
 	l.mu.Lock()
-	c := l.collect(l.options.Now())
-	if l.writer == nil {
+	r := build()
+	l.apply(r)
+	if l.writer == nil || r.empty() {
 		l.mu.Unlock()
-		return c, nil
+		return nil
 	}
-	// Should the clock be set back, the next run knows what time its points have to be after.
-	kept := l.writer.enqueue(&write{applied: &record{collected: c.at}})
+	done := l.writer.enqueue(writeRequest{applied: *r})
 	l.mu.Unlock()
+	return await(ctx, done)
+}
+
+func await(ctx context.Context, done <-chan error) error {
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrStore, ctx.Err())
+	}
+}
+
+// Collect returns the points to send. It fails only with ErrReplaced: then another run sends them.
+func (l *Ledger) Collect(ctx context.Context) (c *Collection, err error) {
 	ctx, cancel := context.WithTimeout(ctx, l.options.WaitTimeout)
 	defer cancel()
-	if err := await(ctx, kept); errors.Is(err, ErrReplaced) {
+	err = l.change(ctx, func() *record {
+		c = l.collect(l.options.Now())
+		// The points of the next run have to be later, even if the clock is set back.
+		return &record{collected: l.collected}
+	})
+	if errors.Is(err, ErrReplaced) {
 		return nil, err
 	}
 	return c, nil
 }
 
-// Acknowledge notes that the metrics pipelines have the collection with that number, if it is the last. With a store the
-// note is kept; the error wraps ErrStore, and is made up for by the next write that works.
+// Acknowledge notes that the metrics pipelines took a collection, if it is the last one. The error
+// wraps ErrStore; the next write that works makes up for it.
 func (l *Ledger) Acknowledge(ctx context.Context, number uint64) error {
-	l.mu.Lock()
-	c := l.collection
-	if c == nil || c.Number != number {
-		l.mu.Unlock()
-		return nil
-	}
-	l.collection = nil
-	r := l.acknowledge(c)
-	if len(r.series) == 0 {
-		l.mu.Unlock()
-		return nil
-	}
-	return l.change(ctx, r)
+	return l.change(ctx, func() *record { return l.acknowledge(number) })
 }
 
-// change makes a change that need not be kept to be true. The lock is held, and given up.
-func (l *Ledger) change(ctx context.Context, r *record) error {
-	l.apply(r)
-	if l.writer == nil {
-		l.mu.Unlock()
-		return nil
-	}
-	done := l.writer.enqueue(&write{applied: r})
-	l.mu.Unlock()
-	return await(ctx, done)
-}
-
-// Pending reports whether something was counted that the metrics pipelines do not have yet.
+// Pending reports whether there are counts that the metrics pipelines do not have yet.
 func (l *Ledger) Pending() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.ContainsFunc(l.options.Metrics, func(name string) bool {
-		return slices.ContainsFunc(l.metrics[name].order, (*series).owed)
+		return slices.ContainsFunc(l.metrics[name].order, (*series).pending)
 	})
 }
 
-// Value returns what was kept under a name, nil when that is nothing.
+// Value returns what was set under a name, or nil.
 func (l *Ledger) Value(name string) []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.values[name]
-}
-
-// SetValue keeps a few bytes under a name, with a store for later runs too. Neither is to be changed afterwards.
-func (l *Ledger) SetValue(ctx context.Context, name string, content []byte) error {
-	l.mu.Lock()
-	return l.change(ctx, &record{values: []value{{name, content}}})
-}
-
-// ForgetSeries forgets all series, with what they still owe, and keeps a few bytes under a name: both or neither. No point
-// of them is sent any more, not even a last one, because their attributes are not to be told again.
-func (l *Ledger) ForgetSeries(ctx context.Context, name string, content []byte) error {
-	l.mu.Lock()
-	r := &record{values: []value{{name, content}}}
-	for name, m := range l.metrics {
-		for _, one := range m.order {
-			r.series = append(r.series, seriesOp{op: opEnd, metric: name, attributes: one.attributes})
-		}
+	if content, ok := l.values[name]; ok {
+		return []byte(content)
 	}
-	return l.change(ctx, r)
+	return nil
 }
 
-// Stats are figures of what is held.
+// SetValue keeps a few bytes under a name, with a store for later runs too.
+func (l *Ledger) SetValue(ctx context.Context, name string, content []byte) error {
+	return l.change(ctx, func() *record {
+		return &record{values: []value{{name, string(content)}}}
+	})
+}
+
+// ForgetSeries removes all series with what is pending of them, and sets a value, in one write. No
+// point of them is sent any more, because their attributes must not be told again.
+func (l *Ledger) ForgetSeries(ctx context.Context, name string, content []byte) error {
+	return l.change(ctx, func() *record {
+		r := &record{values: []value{{name, string(content)}}}
+		for metric, m := range l.metrics {
+			for _, s := range m.order {
+				r.series = append(r.series, seriesOp{op: opEnd, metric: metric, attributes: s.attributes})
+			}
+		}
+		return r
+	})
+}
+
+// Stats has figures of what is held.
 type Stats struct {
-	// Kinds are by the name of the kind. One of which nothing was ever committed is not there.
-	Kinds map[string]KindStats
-	// Metrics are in the order of Options.Metrics.
-	Metrics []MetricStats
+	Kinds   map[string]KindStats // without kinds of which nothing was committed
+	Metrics []MetricStats        // in the order of Options.Metrics
 }
 
-// KindStats are figures of one kind of events.
+// KindStats has the number of reports that are remembered, and of those that were evicted before
+// their TTL.
 type KindStats struct {
-	// Remembered is the number of reports that are remembered, Evicted how many were forgotten before their time.
 	Remembered int
 	Evicted    int64
 }
 
-// MetricStats are figures of one metric.
+// MetricStats has the number of series, the overflow series included, and of the events counted in
+// that.
 type MetricStats struct {
-	Name string
-	// Series is the number of series, the overflow series included, Overflowed the number of events counted in that.
+	Name       string
 	Series     int
 	Overflowed int64
 }
@@ -464,20 +424,19 @@ type MetricStats struct {
 func (l *Ledger) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.expire(l.steady(l.options.Now()))
-	s := Stats{Kinds: make(map[string]KindStats, len(l.seen))}
-	for kind, r := range l.seen {
-		s.Kinds[kind] = KindStats{r.count, r.evicted}
+	l.expire(l.options.Now())
+	stats := Stats{Kinds: make(map[string]KindStats, len(l.reports))}
+	for kind, cache := range l.reports {
+		stats.Kinds[kind] = KindStats{len(cache.order), cache.evicted}
 	}
 	for _, name := range l.options.Metrics {
 		m := l.metrics[name]
-		s.Metrics = append(s.Metrics, MetricStats{name, len(m.order), m.overflowed})
+		stats.Metrics = append(stats.Metrics, MetricStats{name, len(m.order), m.overflowed})
 	}
-	return s
+	return stats
 }
 
-// Close finishes the writes that wait and gives the store back. If it takes longer than the context allows, that is done
-// later, and nothing else can be done with the ledger.
+// Close writes what is enqueued and closes the store, even after the end of the context.
 func (l *Ledger) Close(ctx context.Context) error {
 	if l.writer == nil {
 		return nil

@@ -113,23 +113,18 @@ func TestCopiesInFlight(t *testing.T) {
 	})
 }
 
-func TestRing(t *testing.T) {
-	r := remembered{outcomes: make(map[ID]Outcome)}
+func TestReportCache(t *testing.T) {
+	c := reportCache{outcomes: make(map[ID]Outcome)}
 	for n := range 1000 {
-		r.add(id(n), Accepted, int64(n), 300)
-		assert.Equal(t, len(r.outcomes), r.count)
-		assert.Equal(t, max(0, n-299), int(r.evicted))
+		c.insert(&report{id: id(n), outcome: Accepted, committed: int64(n)}, 300)
+		assert.Len(t, c.order, len(c.outcomes))
+		assert.Equal(t, max(0, n-299), int(c.evicted))
 	}
-	r.expire(899)
-	next := 900
-	r.each(func(got ID, _ Outcome, at int64) {
-		assert.Equal(t, id(next), got)
-		assert.Equal(t, int64(next), at)
-		next++
-	})
-	assert.Equal(t, 1000, next)
-	r.expire(1000)
-	assert.Empty(t, r.outcomes)
+	c.expire(899)
+	assert.Equal(t, cachedReport{id(900), 900}, c.order[0])
+	assert.Len(t, c.order, 100)
+	c.expire(1000)
+	assert.Empty(t, c.outcomes)
 }
 
 func TestValues(t *testing.T) {

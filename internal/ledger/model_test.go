@@ -88,7 +88,7 @@ func newModel(seed uint64, all *tally) *model {
 	m.TTL = time.Duration(1+m.random.IntN(2)) * time.Hour
 	m.Delta = m.random.IntN(3) == 0
 	m.Limit = 100_000
-	m.bounds = bounds{journal: m.random.IntN(2000), chunk: 1 + m.random.IntN(20), stall: time.Hour}
+	m.limits = limits{journal: m.random.IntN(2000), chunk: 1 + m.random.IntN(40)}
 	m.back = backend{delta: m.Delta, series: make(map[string]*line)}
 	return m
 }
@@ -111,7 +111,7 @@ func (m *model) play() error {
 
 func (m *model) start() (err error) {
 	m.client = m.disk.client()
-	m.ledger, err = open(canceledNever, &clientStore{client: m.client}, m.Options, m.bounds)
+	m.ledger, err = open(canceledNever, &clientStore{client: m.client}, m.Options, m.limits)
 	return err
 }
 
@@ -296,9 +296,9 @@ func (m *model) settle(r *modeled) {
 }
 
 func (m *model) counts(n int) []Count {
-	all := []Count{{0, []byte(name(n))}, {1, fmt.Appendf(nil, "few %d", n%5)}}
+	all := []Count{{0, name(n)}, {1, fmt.Sprintf("few %d", n%5)}}
 	if n%3 == 0 {
-		all = append(all, Count{1, []byte("few of all")})
+		all = append(all, Count{1, "few of all"})
 	}
 	return all
 }

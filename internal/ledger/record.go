@@ -3,32 +3,29 @@ package ledger
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 )
 
-// record is one change of a ledger. A store keeps records and nothing else: applied in their order to an empty ledger,
-// they make it what it was.
+// record is one change of a ledger. A store has nothing but records: applied in order to an empty
+// ledger they restore it. Times are in nanoseconds since 1970.
 type record struct {
-	seen   []seen
-	series []seriesOp
-	values []value
-	// collected is the latest time that a point may have had, acknowledged that of the last collection that was
-	// acknowledged; 0 where the record does not change them.
+	reports []report
+	series  []seriesOp
+	values  []value
+	// collected is an upper bound of the times of all points so far, acknowledged the time of the
+	// last acknowledged collection. Zero leaves them as they are.
 	collected, acknowledged int64
 }
 
-func (r *record) empty() bool {
-	return len(r.seen) == 0 && len(r.series) == 0 && len(r.values) == 0 && r.collected == 0
+// report is a committed report.
+type report struct {
+	kind      string
+	id        ID
+	outcome   Outcome
+	committed int64
 }
 
-// seen is a committed report.
-type seen struct {
-	kind    string
-	id      ID
-	outcome Outcome
-	at      int64
-}
-
-// seriesOp is what a record does to one series.
+// seriesOp is a change of one series.
 type seriesOp struct {
 	op                 opcode
 	metric, attributes string
@@ -38,207 +35,215 @@ type seriesOp struct {
 type opcode byte
 
 const (
-	// opAdd adds state.value to the series, and makes it first where it is not there yet.
-	opAdd opcode = iota
-	// opSet makes the series what state says.
-	opSet
-	// opAcknowledge notes what the metrics pipelines have of the series: state.acknowledged and state.zeroAcknowledged.
-	opAcknowledge
-	// opEnd forgets the series.
-	opEnd
+	opAdd         opcode = iota // adds state.value, and creates the series if need be
+	opSet                       // sets the whole state
+	opAcknowledge               // sets acknowledged and zeroAcknowledged
+	opEnd                       // removes the series
 )
 
-// seriesState is all there is to know of a series. Times are nanoseconds since 1970.
+// seriesState is what is kept of a series.
 type seriesState struct {
 	value int64
-	// acknowledged is the part of value that the metrics pipelines have, zeroAcknowledged whether they have its zero.
+	// acknowledged is the part of value that the metrics pipelines took, zeroAcknowledged whether
+	// they took its first point, which is a zero.
 	acknowledged     int64
 	zeroAcknowledged bool
-	// start is when the series was certainly zero, zero the time of its first point, counted when it was last counted.
-	start, zero, counted int64
+	// start is a time when the series was zero, zeroTime that of its first point, counted that of
+	// its last count.
+	start, zeroTime, counted int64
 }
 
-// value is bytes that the ledger keeps for its owner.
-type value struct {
-	name    string
-	content []byte
+// value is what SetValue keeps.
+type value struct{ name, content string }
+
+func (r *record) empty() bool {
+	return len(r.reports) == 0 && len(r.series) == 0 && len(r.values) == 0 && r.collected == 0
 }
 
-// In a record's bytes, names of kinds and metrics come once, in front, and are referred to by their number. Numbers are
-// varints, and times count from the first in the record, so that most take few bytes.
+// merge appends the changes of another record.
+func (r *record) merge(other *record) {
+	r.reports = append(r.reports, other.reports...)
+	r.series = append(r.series, other.series...)
+	r.values = append(r.values, other.values...)
+	r.collected = max(r.collected, other.collected)
+	r.acknowledged = max(r.acknowledged, other.acknowledged)
+}
 
 func (r *record) encode() []byte {
-	base := r.base()
-	numbers := make(map[string]uint64)
-	var names []string
-	number := func(name string) uint64 {
-		n, ok := numbers[name]
-		if !ok {
-			n = uint64(len(names))
-			numbers[name] = n
-			names = append(names, name)
-		}
-		return n
-	}
-	body := make([]byte, 0, 64+24*len(r.seen)+160*len(r.series))
-	body = binary.AppendUvarint(body, uint64(len(r.seen)))
-	for i := range r.seen {
-		s := &r.seen[i]
-		body = binary.AppendUvarint(body, number(s.kind))
-		body = append(body, s.id[:]...)
-		body = append(body, byte(s.outcome))
-		body = binary.AppendVarint(body, s.at-base)
-	}
-	body = binary.AppendUvarint(body, uint64(len(r.series)))
-	for i := range r.series {
-		o := &r.series[i]
-		body = binary.AppendUvarint(append(body, byte(o.op)), number(o.metric))
-		body = appendText(body, o.attributes)
-		s := &o.state
-		if o.op == opAdd || o.op == opSet {
-			body = binary.AppendVarint(body, s.value)
-			body = binary.AppendVarint(body, s.start-base)
-			body = binary.AppendVarint(body, s.zero-base)
-			body = binary.AppendVarint(body, s.counted-base)
-		}
-		if o.op == opSet || o.op == opAcknowledge {
-			body = append(binary.AppendVarint(body, s.acknowledged), oneIf(s.zeroAcknowledged))
-		}
-	}
-
-	head := binary.AppendVarint(nil, base)
-	head = binary.AppendVarint(head, r.collected)
-	head = binary.AppendVarint(head, r.acknowledged)
-	head = binary.AppendUvarint(head, uint64(len(r.values)))
-	for _, v := range r.values {
-		head = appendText(appendText(head, v.name), string(v.content))
-	}
-	head = binary.AppendUvarint(head, uint64(len(names)))
-	for _, name := range names {
-		head = appendText(head, name)
-	}
-	return append(head, body...)
-}
-
-func (r *record) base() int64 {
+	var c codec
 	switch {
-	case len(r.seen) > 0:
-		return r.seen[0].at
+	case len(r.reports) > 0:
+		c.base = r.reports[0].committed
 	case len(r.series) > 0:
-		return r.series[0].state.counted
+		c.base = r.series[0].state.counted
 	}
-	return 0
+	r.codeBody(&c)
+	body := c.buf
+	c.buf = nil
+	r.codeHead(&c)
+	return append(c.buf, body...)
 }
-
-func appendText(b []byte, text string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
-}
-
-func oneIf(set bool) byte {
-	if set {
-		return 1
-	}
-	return 0
-}
-
-var errRecord = errors.New("it is no record")
 
 // decodeRecord returns a record that shares no memory with b.
 func decodeRecord(b []byte) (*record, error) {
-	d := decoder{rest: b}
-	base := d.varint()
-	r := &record{collected: d.varint(), acknowledged: d.varint()}
-	for n := d.count(); n > 0; n-- {
-		r.values = append(r.values, value{d.text(), []byte(d.text())})
-	}
-	var names []string
-	for n := d.count(); n > 0; n-- {
-		names = append(names, d.text())
-	}
-	name := func() string {
-		n := d.uvarint()
-		if n >= uint64(len(names)) {
-			d.failed = true
-			return ""
-		}
-		return names[n]
-	}
-	for n := d.count(); n > 0; n-- {
-		s := seen{kind: name()}
-		copy(s.id[:], d.take(uint64(len(s.id))))
-		s.outcome = Outcome(d.byte())
-		s.at = base + d.varint()
-		d.failed = d.failed || s.outcome != Accepted && s.outcome != Refused
-		r.seen = append(r.seen, s)
-	}
-	for n := d.count(); n > 0; n-- {
-		o := seriesOp{op: opcode(d.byte()), metric: name(), attributes: d.text()}
-		if o.op == opAdd || o.op == opSet {
-			o.state.value = d.varint()
-			o.state.start, o.state.zero, o.state.counted = base+d.varint(), base+d.varint(), base+d.varint()
-		}
-		if o.op == opSet || o.op == opAcknowledge {
-			o.state.acknowledged, o.state.zeroAcknowledged = d.varint(), d.byte() != 0
-		}
-		s := &o.state
-		d.failed = d.failed || o.op > opEnd || s.value < 0 || s.acknowledged < 0 || o.op == opSet && s.acknowledged > s.value
-		r.series = append(r.series, o)
-	}
-	if d.failed || len(d.rest) > 0 {
-		return nil, errRecord
+	r, c := new(record), codec{reading: true, buf: b}
+	r.codeHead(&c)
+	r.codeBody(&c)
+	c.check(len(c.buf) == 0)
+	if c.failed {
+		return nil, errors.New("it is no record")
 	}
 	return r, nil
 }
 
-// decoder reads from the front of what there is. Once it has failed, all that it reads is nothing.
-type decoder struct {
-	rest   []byte
-	failed bool
+// codeHead writes or reads what comes before the body.
+func (r *record) codeHead(c *codec) {
+	c.int(&c.base)
+	c.int(&r.collected)
+	c.int(&r.acknowledged)
+	codeSlice(c, &r.values, func(v *value) {
+		c.string(&v.name)
+		c.string(&v.content)
+	})
+	codeSlice(c, &c.names, c.string)
 }
 
-func (d *decoder) take(n uint64) []byte {
-	if d.failed || n > uint64(len(d.rest)) {
-		d.rest, d.failed = nil, true
-		return nil
+// codeBody writes or reads the reports and series.
+func (r *record) codeBody(c *codec) {
+	codeSlice(c, &r.reports, func(rep *report) {
+		c.name(&rep.kind)
+		c.bytes(rep.id[:])
+		c.byte((*byte)(&rep.outcome))
+		c.time(&rep.committed)
+		c.check(rep.outcome == Accepted || rep.outcome == Refused)
+	})
+	codeSlice(c, &r.series, func(op *seriesOp) {
+		s := &op.state
+		c.byte((*byte)(&op.op))
+		c.name(&op.metric)
+		c.string(&op.attributes)
+		if op.op == opAdd || op.op == opSet {
+			c.int(&s.value)
+			c.time(&s.start)
+			c.time(&s.zeroTime)
+			c.time(&s.counted)
+		}
+		if op.op == opSet || op.op == opAcknowledge {
+			c.int(&s.acknowledged)
+			c.bool(&s.zeroAcknowledged)
+		}
+		c.check(op.op <= opEnd && s.value >= 0 && s.acknowledged >= 0)
+		c.check(op.op != opSet || s.acknowledged <= s.value)
+	})
+}
+
+// codec writes a record to buf, or reads one from there, so that the format is described only once.
+// Integers are varints. Times are relative to base, so that most take few bytes. Names of kinds and
+// metrics are in the head, and the body has their indexes.
+type codec struct {
+	reading, failed bool
+	buf             []byte
+	base            int64
+	names           []string
+}
+
+// check fails what is read unless ok. After a failure there is nothing more to read.
+func (c *codec) check(ok bool) {
+	if c.reading && !ok {
+		c.failed, c.buf = true, nil
 	}
-	taken := d.rest[:n]
-	d.rest = d.rest[n:]
-	return taken
 }
 
-func (d *decoder) byte() byte {
-	if b := d.take(1); b != nil {
-		return b[0]
+func (c *codec) int(v *int64) {
+	if !c.reading {
+		c.buf = binary.AppendVarint(c.buf, *v)
+		return
 	}
-	return 0
+	var n int
+	*v, n = binary.Varint(c.buf)
+	c.check(n > 0)
+	c.buf = c.buf[max(n, 0):]
 }
 
-func (d *decoder) uvarint() uint64 {
-	v, n := binary.Uvarint(d.rest)
-	if n <= 0 || d.take(uint64(n)) == nil {
-		d.failed = true
-		return 0
+func (c *codec) uint(v *int) {
+	if !c.reading {
+		c.buf = binary.AppendUvarint(c.buf, uint64(*v))
+		return
 	}
-	return v
+	read, n := binary.Uvarint(c.buf)
+	*v = int(read)
+	c.check(n > 0)
+	c.buf = c.buf[max(n, 0):]
 }
 
-func (d *decoder) varint() int64 {
-	v, n := binary.Varint(d.rest)
-	if n <= 0 || d.take(uint64(n)) == nil {
-		d.failed = true
-		return 0
-	}
-	return v
+func (c *codec) time(t *int64) {
+	offset := *t - c.base
+	c.int(&offset)
+	*t = c.base + offset
 }
 
-// count returns how many things follow, each of which takes a byte at least.
-func (d *decoder) count() uint64 {
-	n := d.uvarint()
-	if n > uint64(len(d.rest)) {
-		d.failed = true
+// length returns how many bytes follow, or items of at least one byte.
+func (c *codec) length(n int) int {
+	c.uint(&n)
+	c.check(0 <= n && n <= len(c.buf))
+	if c.failed {
 		return 0
 	}
 	return n
 }
 
-func (d *decoder) text() string { return string(d.take(d.uvarint())) }
+func (c *codec) bytes(b []byte) {
+	if !c.reading {
+		c.buf = append(c.buf, b...)
+		return
+	}
+	c.check(len(b) <= len(c.buf))
+	c.buf = c.buf[copy(b, c.buf):]
+}
+
+func (c *codec) byte(v *byte) {
+	b := []byte{*v}
+	c.bytes(b)
+	*v = b[0]
+}
+
+func (c *codec) bool(v *bool) {
+	var b byte
+	if *v {
+		b = 1
+	}
+	c.byte(&b)
+	*v = b != 0
+}
+
+func (c *codec) string(s *string) {
+	n := c.length(len(*s))
+	if !c.reading {
+		c.buf = append(c.buf, *s...)
+		return
+	}
+	*s, c.buf = string(c.buf[:n]), c.buf[n:]
+}
+
+func (c *codec) name(name *string) {
+	i := slices.Index(c.names, *name)
+	if !c.reading && i < 0 {
+		i = len(c.names)
+		c.names = append(c.names, *name)
+	}
+	c.uint(&i)
+	c.check(0 <= i && i < len(c.names))
+	if c.reading && !c.failed {
+		*name = c.names[i]
+	}
+}
+
+func codeSlice[T any](c *codec, items *[]T, code func(*T)) {
+	n := c.length(len(*items))
+	if c.reading {
+		*items = make([]T, n)
+	}
+	for i := range *items {
+		code(&(*items)[i])
+	}
+}

@@ -1,299 +1,307 @@
 package ledger
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
 
 const (
-	// step is the least time between two points of a series. Backends keep milliseconds and drop a point whose time does
-	// not advance, so a clock that stands still or is set back a little must not show in the points.
-	step = int64(time.Millisecond)
+	// minPointInterval is the least time between two points of a series. Backends keep milliseconds
+	// and drop a point whose time does not advance.
+	minPointInterval = int64(time.Millisecond)
 
-	// maxAhead is how far the time of the last point may be ahead of the clock. A clock that was set back by less, as
-	// the correction of a clock that drifted does, is waited for in steps. One that was set back by more was wrong before,
-	// and what it left is moved to the present: else every point would have the wrong time until the clock arrives there.
-	maxAhead = int64(10 * time.Minute)
+	// maxClockLag is how far the clock may be behind the last point. If it was set back by less,
+	// points advance by minPointInterval until it has caught up. If by more, it was wrong before,
+	// and what it left is moved to the present.
+	maxClockLag = int64(10 * time.Minute)
 )
 
 // metric is one counter: a monotonic sum for each set of attributes.
 type metric struct {
+	// series has all series by their attributes, those that are staged only included.
 	series map[string]*series
-	// order has the same series in the order of their making.
+	// order has the committed series in the order in which they were created.
 	order []*series
-	// made is how many series the record that is being committed makes.
-	made int
-	// overflowed is how many events were counted in the overflow series.
+	// overflowed is the number of events that were counted in the overflow series.
 	overflowed int64
 }
 
+func newMetric() *metric { return &metric{series: make(map[string]*series)} }
+
 type series struct {
 	attributes string
-	// gone reports whether it is forgotten.
-	gone bool
-	// staged is one more than the place, in the record that is being committed, of what is added to the series; else 0.
+	// committed reports whether the series is in metric.order.
+	committed bool
+	// staged is one more than the index of the series in Ledger.staged, and 0 if it is not in
+	// there.
 	staged int
+	// sent is what the last collection has of the series.
+	sent reading
 	seriesState
 }
 
-// owed reports whether the metrics pipelines lack something of the series.
-func (s *series) owed() bool { return s.acknowledged != s.value }
-
-// stagedKey names a series that is about to be made.
-type stagedKey struct {
-	metric     int
-	attributes string
+// reading is what a collection has of a series: its value, or if zero or ended only its first or
+// last point.
+type reading struct {
+	collection  uint64
+	value       int64
+	zero, ended bool
 }
 
-// stage adds what the entries commit to a record, without applying it. unstage is to be called before the record is applied
-// or given up.
-func (l *Ledger) stage(r *record, entries []Entry, now time.Time) {
-	l.rewind(now)
-	at := l.steady(now)
+// pending reports whether the metrics pipelines lack counts of the series.
+func (s *series) pending() bool { return s.acknowledged != s.value }
+
+// stage makes l.staged the record that commits the entries. Either commit or unstage has to follow.
+func (l *Ledger) stage(entries []Entry, now time.Time) {
+	l.correctClock(now)
+	committed := l.monotonic(now)
+	l.staged = record{reports: l.staged.reports[:0], series: l.staged.series[:0]}
 	for i := range entries {
-		e := &entries[i]
 		if l.options.Deduplicate {
-			r.seen = append(r.seen, seen{e.Attempt.kind, e.Attempt.id, e.Outcome, at})
+			a := entries[i].Attempt
+			l.staged.reports = append(l.staged.reports, report{a.kind, a.id, entries[i].Outcome, committed})
 		}
-		for _, count := range e.Counts {
-			l.stageCount(r, count, now, at)
+		for _, count := range entries[i].Counts {
+			l.stageCount(count, now, committed)
 		}
 	}
 }
 
-func (l *Ledger) stageCount(r *record, c Count, now time.Time, at int64) {
-	name := l.options.Metrics[c.Metric]
+func (l *Ledger) stageCount(count Count, now time.Time, committed int64) {
+	name := l.options.Metrics[count.Metric]
 	m := l.metrics[name]
-	o := seriesOp{op: opAdd, metric: name, state: seriesState{value: 1, counted: at}}
-	if one, ok := m.series[string(c.Attributes)]; ok {
-		if one.staged > 0 {
-			r.series[one.staged-1].state.value++
-			return
-		}
-		one.staged = len(r.series) + 1
-		l.touched = append(l.touched, one)
-		o.attributes, o.state.start, o.state.zero = one.attributes, one.start, one.zero
-	} else {
-		if i, ok := l.made[stagedKey{c.Metric, string(c.Attributes)}]; ok {
-			r.series[i].state.value++
-			return
-		}
-		overflows := string(c.Attributes) == l.options.Overflow
-		if !overflows && m.own(l.options.Overflow)+m.made >= l.options.Limit {
-			l.stageCount(r, Count{c.Metric, []byte(l.options.Overflow)}, now, at)
-			return
-		}
-		if !overflows {
-			m.made++
-		}
-		// When the last collection was made it was certainly zero.
-		o.attributes, o.state.start = string(c.Attributes), l.collected
-		o.state.zero = max(now.UnixNano(), l.collected+step)
-		l.made[stagedKey{c.Metric, o.attributes}] = len(r.series)
+	s, ok := m.series[count.Attributes]
+	if !ok && l.full(m) {
+		count.Attributes = l.options.Overflow
+		s, ok = m.series[count.Attributes]
 	}
-	r.series = append(r.series, o)
+	if !ok {
+		s = &series{attributes: count.Attributes}
+		// It was certainly zero at the last collection.
+		s.start = l.collected
+		s.zeroTime = max(now.UnixNano(), l.collected+minPointInterval)
+		m.series[count.Attributes] = s
+	}
+	if s.staged == 0 {
+		state := seriesState{start: s.start, zeroTime: s.zeroTime, counted: committed}
+		l.staged.series = append(l.staged.series, seriesOp{opAdd, name, s.attributes, state})
+		s.staged = len(l.staged.series)
+	}
+	l.staged.series[s.staged-1].state.value++
 }
 
-// unstage ends the use of what stage has noted.
+// full reports whether the metric takes no more series but the overflow series.
+func (l *Ledger) full(m *metric) bool {
+	limit := l.options.Limit
+	if _, ok := m.series[l.options.Overflow]; ok {
+		limit++
+	}
+	return len(m.series) >= limit
+}
+
+// commit applies the staged record of the entries.
+func (l *Ledger) commit(entries []Entry, now time.Time) {
+	l.expire(now)
+	l.apply(&l.staged)
+	for i := range entries {
+		entries[i].Attempt.finish()
+	}
+}
+
+// unstage drops the staged record.
 func (l *Ledger) unstage() {
-	for _, one := range l.touched {
-		one.staged = 0
-	}
-	clear(l.touched)
-	l.touched = l.touched[:0]
-	if len(l.made) > 0 {
-		clear(l.made)
-		for _, m := range l.metrics {
-			m.made = 0
+	for i := range l.staged.series {
+		op := &l.staged.series[i]
+		series := l.metrics[op.metric].series
+		if s, ok := series[op.attributes]; ok {
+			s.staged = 0
+			if !s.committed {
+				delete(series, s.attributes)
+			}
 		}
 	}
 }
 
-// own returns the number of series with attributes of their own.
-func (m *metric) own(overflow string) int {
-	if _, ok := m.series[overflow]; ok {
-		return len(m.series) - 1
-	}
-	return len(m.series)
-}
-
-// apply makes the change that a record is, whether it was just committed or comes from a store.
+// apply makes the change that a record describes.
 func (l *Ledger) apply(r *record) {
 	for _, v := range r.values {
 		l.values[v.name] = v.content
 	}
-	for _, s := range r.seen {
-		l.remember(s)
+	for i := range r.reports {
+		l.remember(&r.reports[i])
 	}
 	ended := false
 	for i := range r.series {
-		o := &r.series[i]
-		m, ok := l.metrics[o.metric]
+		op := &r.series[i]
+		m, ok := l.metrics[op.metric]
 		if !ok {
-			m = &metric{series: make(map[string]*series)}
-			l.metrics[o.metric] = m
+			m = newMetric()
+			l.metrics[op.metric] = m
 		}
-		m.apply(o)
-		if o.op == opAdd && o.attributes == l.options.Overflow {
-			m.overflowed += o.state.value
+		m.apply(op)
+		if op.op == opAdd && op.attributes == l.options.Overflow {
+			m.overflowed += op.state.value
 		}
-		l.latest = max(l.latest, o.state.zero)
-		ended = ended || o.op == opEnd
+		l.latest = max(l.latest, op.state.zeroTime)
+		ended = ended || op.op == opEnd
 	}
 	if ended {
 		for _, m := range l.metrics {
-			m.order = slices.DeleteFunc(m.order, func(s *series) bool { return s.gone })
+			m.order = slices.DeleteFunc(m.order, func(s *series) bool { return !s.committed })
 		}
 	}
 	l.collected = max(l.collected, r.collected)
 	l.latest = max(l.latest, l.collected)
-	if r.acknowledged != 0 {
-		l.acknowledged = r.acknowledged
-	}
+	l.acknowledged = cmp.Or(r.acknowledged, l.acknowledged)
 }
 
-func (m *metric) apply(o *seriesOp) {
-	one, ok := m.series[o.attributes]
+func (m *metric) apply(op *seriesOp) {
+	s, ok := m.series[op.attributes]
 	if !ok {
-		if o.op != opAdd && o.op != opSet {
+		if op.op != opAdd && op.op != opSet {
 			return
 		}
-		one = &series{attributes: o.attributes}
-		one.start, one.zero = o.state.start, o.state.zero
-		m.series[one.attributes] = one
-		m.order = append(m.order, one)
+		s = &series{attributes: op.attributes}
+		s.start, s.zeroTime = op.state.start, op.state.zeroTime
+		m.series[s.attributes] = s
 	}
-	switch o.op {
+	if !s.committed {
+		s.committed = true
+		m.order = append(m.order, s)
+	}
+	switch op.op {
 	case opAdd:
-		one.value += o.state.value
-		one.counted = o.state.counted
+		s.value += op.state.value
+		s.counted = op.state.counted
+		s.staged = 0
 	case opSet:
-		one.seriesState = o.state
+		s.seriesState = op.state
 	case opAcknowledge:
-		one.acknowledged, one.zeroAcknowledged = o.state.acknowledged, o.state.zeroAcknowledged
+		s.acknowledged, s.zeroAcknowledged = op.state.acknowledged, op.state.zeroAcknowledged
 	case opEnd:
-		delete(m.series, one.attributes)
-		one.gone = true
+		delete(m.series, s.attributes)
+		s.committed = false
 	}
 }
 
-// rewind moves what a clock that was far ahead has left to the present.
-func (l *Ledger) rewind(now time.Time) {
+// correctClock moves the times that a clock far ahead has left to the present.
+func (l *Ledger) correctClock(now time.Time) {
 	t := now.UnixNano()
-	if l.latest-t <= maxAhead {
+	if l.latest-t <= maxClockLag {
 		return
 	}
-	l.collected = min(l.collected, t-step)
-	l.acknowledged = min(l.acknowledged, t-step)
+	l.latest = t - minPointInterval
+	l.collected = min(l.collected, l.latest)
+	l.acknowledged = min(l.acknowledged, l.latest)
 	for _, m := range l.metrics {
-		for _, one := range m.order {
-			one.start, one.zero = min(one.start, t-2*step), min(one.zero, t-step)
+		for _, s := range m.order {
+			s.zeroTime = min(s.zeroTime, l.latest)
+			s.start = min(s.start, l.latest-minPointInterval)
 		}
 	}
-	l.latest = t - step
-	l.replace = true
+	l.checkpointDue = true
 }
 
-// steady returns the time since the ledger was opened, on top of what the clock said then: what is measured by it does not
-// feel that the clock is set.
-func (l *Ledger) steady(now time.Time) int64 { return l.opened.UnixNano() + int64(now.Sub(l.opened)) }
+// monotonic returns the time in nanoseconds since 1970 as if the clock had not been set since the
+// ledger was opened.
+func (l *Ledger) monotonic(now time.Time) int64 {
+	return l.opened.UnixNano() + int64(now.Sub(l.opened))
+}
 
-// Collection is what is due of the counters.
+// Collection has the points to send. Its number is for Acknowledge.
 type Collection struct {
-	// Number is what Acknowledge takes.
-	Number uint64
-	// Metrics are in the order of Options.Metrics.
-	Metrics []MetricPoints
-
-	readings []reading
-	at       int64
+	Number  uint64
+	Metrics []MetricPoints // in the order of Options.Metrics
 }
 
-// MetricPoints are the points of one metric, in the order in which the series were made.
+// MetricPoints are the points of one metric, in the order in which the series were created.
 type MetricPoints struct {
 	Name   string
 	Points []Point
 }
 
-// Point is one data point of a sum.
+// Point is a data point of a sum. Start is before Time. If the series has Ended, it has no value.
 type Point struct {
-	Attributes string
-	// Start of the time that Value covers, and its end. Start is before Time.
+	Attributes  string
 	Start, Time time.Time
 	Value       int64
-	// Ended reports whether the series is forgotten and the point carries no value.
-	Ended bool
+	Ended       bool
 }
 
-// reading is a series as it was collected.
-type reading struct {
-	metric int
-	series *series
-	value  int64
-	// zero: its first point was collected and nothing else; end: its last was.
-	zero, end bool
-}
-
-// collect returns the points of all series.
+// collect returns the points to send now.
 //
-// Cumulative: the first point of a series is a zero, and its count follows once that was acknowledged, so that a reader that
-// looks at differences sees the first event too. A series that is stale and not owed gets a last point without a value.
+// Cumulative: the first point of a series is a zero, and its value follows once that was
+// acknowledged, so that a reader of differences sees the first count too. A stale series that is
+// not pending gets a last point without a value.
 //
-// Delta: a point for each series that was counted since the last collection that was acknowledged.
+// Delta: a point for each series that was counted since the last acknowledged collection.
 func (l *Ledger) collect(now time.Time) *Collection {
-	l.rewind(now)
-	at := max(now.UnixNano(), l.collected+step, l.latest)
+	l.correctClock(now)
+	at := max(now.UnixNano(), l.collected+minPointInterval, l.latest)
 	l.collected, l.latest = at, at
 	l.number++
-	c := &Collection{Number: l.number, at: at}
-	steady := l.steady(now)
-	for i, name := range l.options.Metrics {
+	c := &Collection{Number: l.number}
+	for _, name := range l.options.Metrics {
 		m := l.metrics[name]
-		points := MetricPoints{Name: name, Points: make([]Point, 0, len(m.order))}
-		for _, one := range m.order {
-			stale := l.options.MaxStale > 0 && !one.owed() && steady-one.counted >= int64(l.options.MaxStale)
-			r := reading{metric: i, series: one, value: one.value, end: stale}
-			p := Point{Attributes: one.attributes, Start: time.Unix(0, one.start), Time: time.Unix(0, at), Value: one.value}
-			send := true
+		points := make([]Point, 0, len(m.order))
+		for _, s := range m.order {
+			s.sent = reading{collection: l.number, value: s.value}
+			p := Point{Attributes: s.attributes, Start: time.Unix(0, s.start), Time: time.Unix(0, at), Value: s.value}
 			switch {
+			case l.stale(s, now):
+				s.sent.ended = true
+				p.Value, p.Ended = 0, true
+				if l.options.Delta || !s.zeroAcknowledged {
+					continue // it is not known to the backend
+				}
 			case l.options.Delta:
-				p.Start, p.Value = time.Unix(0, max(one.start, l.acknowledged)), one.value-one.acknowledged
-				send = p.Value > 0
-			case r.end:
-				// What ends before its zero was taken is not known to anybody.
-				p.Value, p.Ended, send = 0, true, one.zeroAcknowledged
-			case !one.zeroAcknowledged:
-				r.zero, p.Time, p.Value = true, time.Unix(0, one.zero), 0
+				p.Start = time.Unix(0, max(s.start, l.acknowledged))
+				p.Value -= s.acknowledged
+				if p.Value == 0 {
+					continue
+				}
+			case !s.zeroAcknowledged:
+				s.sent.zero = true
+				p.Time, p.Value = time.Unix(0, s.zeroTime), 0
 			}
-			if send {
-				points.Points = append(points.Points, p)
-			}
-			c.readings = append(c.readings, r)
+			points = append(points, p)
 		}
-		c.Metrics = append(c.Metrics, points)
+		c.Metrics = append(c.Metrics, MetricPoints{name, points})
 	}
-	l.collection = c
 	return c
 }
 
-// acknowledge returns what it changes that the metrics pipelines have the collection.
-func (l *Ledger) acknowledge(c *Collection) *record {
-	r := &record{collected: c.at, acknowledged: c.at}
-	for _, reading := range c.readings {
-		one := reading.series
-		o := seriesOp{op: opAcknowledge, metric: l.options.Metrics[reading.metric], attributes: one.attributes}
-		o.state.acknowledged, o.state.zeroAcknowledged = one.acknowledged, one.zeroAcknowledged
-		switch {
-		case reading.end && one.value == reading.value && one.staged == 0:
-			// What is about to be added to a series must find it.
-			o.op = opEnd
-		case reading.zero:
-			o.state.zeroAcknowledged = true
-		case !reading.end:
-			o.state.acknowledged = reading.value
-		}
-		if o.op == opEnd || o.state.acknowledged != one.acknowledged || o.state.zeroAcknowledged != one.zeroAcknowledged {
-			r.series = append(r.series, o)
+// stale reports whether the series was not counted for long, and nothing of it is pending.
+func (l *Ledger) stale(s *series, now time.Time) bool {
+	return l.options.MaxStale > 0 && !s.pending() && l.monotonic(now)-s.counted >= int64(l.options.MaxStale)
+}
+
+// acknowledge returns the change that the acknowledgement of a collection makes: none unless it is
+// the last.
+func (l *Ledger) acknowledge(number uint64) *record {
+	r := new(record)
+	if number != l.number {
+		return r
+	}
+	for _, name := range l.options.Metrics {
+		for _, s := range l.metrics[name].order {
+			if s.sent.collection != number {
+				continue
+			}
+			op := seriesOp{opAcknowledge, name, s.attributes, s.seriesState}
+			switch {
+			case s.sent.zero:
+				op.state.zeroAcknowledged = true
+			case !s.sent.ended:
+				op.state.acknowledged = s.sent.value
+			case s.value == s.sent.value && s.staged == 0:
+				op.op = opEnd
+			}
+			if op.op == opEnd || op.state != s.seriesState {
+				r.series = append(r.series, op)
+				r.collected, r.acknowledged = l.collected, l.collected
+			}
 		}
 	}
 	return r

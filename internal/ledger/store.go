@@ -10,68 +10,85 @@ import (
 	"fmt"
 	"hash/crc32"
 	"runtime/debug"
+	"slices"
 
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 )
 
-// store keeps records between runs. At most one run owns it.
+// store keeps records. At most one run of the process owns it.
 type store interface {
-	// claim makes this run the owner. It comes first, and once.
+	// claim makes this run the owner. It is called first, and once.
 	claim(ctx context.Context) error
-	// load calls each with the records that were committed, in their order.
+	// load calls each with the records in the order of their commits.
 	load(ctx context.Context, each func(record []byte) error) error
-	// commit keeps records after the others, or in place of all others: all of them or, if it fails, any time later none
-	// or all. It fails with ErrReplaced when another run has claimed the store. Without records it only finds that out.
+	// commit appends records, or replaces all others by them. After an error all of them may be
+	// there, now or later, or none. It fails with ErrReplaced if another run has claimed the store;
+	// without records that is all it finds out.
 	commit(ctx context.Context, records [][]byte, replace bool) error
 	close(ctx context.Context) error
 }
 
-// What a storage extension holds: under "owner" which run owns it, and under the epoch of each run, which is one more than
-// that of the run before, what that run has written, so that two runs never write the same key. "EPOCH/meta" says which
-// generation of records is the present one, and how many of them were written at once in place of all others; the
-// records are "EPOCH/GENERATION/0" and so on, up to the first that is not there. A start copies what is there into an
-// epoch of its own, and its meta comes with the last of it. All values end in a checksum.
+// The keys of a storage extension:
+//
+//	owner                    owner, the run that owns the store and its epoch
+//	EPOCH/meta               meta, the current generation of records
+//	EPOCH/GENERATION/NUMBER  record, from number 0 to the first that is missing
+//
+// Each run has the next epoch, and writes to keys of that only. It starts with a copy of what the
+// run before has left. All values end in a checksum.
 const (
 	ownerKey = "owner"
 	format   = "smtp_failure ledger"
 	version  = 1
 
-	// maxOps is the number of records that are read or removed at once, because a batch is held in memory as a whole.
-	maxOps = 256
+	// maxBatch is the number of records to read or delete at once, because a batch is held in
+	// memory.
+	maxBatch = 256
 )
 
 type owner struct {
 	Format  string `json:"format"`
 	Version int    `json:"version"`
 	Epoch   uint64 `json:"epoch"`
-	// Run tells apart two runs that claim the store at the same time.
+	// Run is random, and differs between runs that claim the same epoch.
 	Run string `json:"run"`
 }
 
 type meta struct {
 	Generation uint64 `json:"generation"`
-	Records    uint64 `json:"records"`
+	// Records is the number of records that were written together with this.
+	Records uint64 `json:"records"`
 }
 
 // clientStore keeps records in a storage extension.
 type clientStore struct {
 	client storage.Client
-	// owner is what is under ownerKey for as long as the store is this run's.
+	// owner is the value of ownerKey while this run owns the store.
 	owner []byte
-	epoch uint64
-	// generation is the present one of epoch, next the number of its next record, which a failed write may have left.
-	generation, next uint64
-	// attempted is the number of records that failed writes may have left in the generation after the present one.
+	// current are the records of this run.
+	current generation
+	// attempted is how many records failed commits may have left in the generation after current.
 	attempted uint64
-	// before is where load found the records of the run before; its epoch is 0 once they are removed.
-	before struct{ epoch, generation, next uint64 }
+	// previous are the records of the run before, until they are deleted.
+	previous *generation
+}
+
+// generation is a sequence of records. One at next may be there after a commit that failed.
+type generation struct{ epoch, number, next uint64 }
+
+func (g *generation) key(record uint64) string {
+	return fmt.Sprintf("%016x/%016x/%08x", g.epoch, g.number, record)
+}
+
+// deletes returns operations that delete the records from first to the one before end.
+func (g *generation) deletes(first, end uint64) (ops []*storage.Operation) {
+	for record := first; record < end; record++ {
+		ops = append(ops, storage.DeleteOperation(g.key(record)))
+	}
+	return ops
 }
 
 func metaKey(epoch uint64) string { return fmt.Sprintf("%016x/meta", epoch) }
-
-func recordKey(epoch, generation, number uint64) string {
-	return fmt.Sprintf("%016x/%016x/%08x", epoch, generation, number)
-}
 
 var (
 	errLeftAlone = errors.New("it was left as it is; move it away to begin with an empty one")
@@ -86,49 +103,49 @@ func corrupt(key string, err error) error {
 }
 
 func (s *clientStore) claim(ctx context.Context) error {
-	const tries = 10
-	for range tries {
-		before := storage.GetOperation(ownerKey)
-		if err := s.batch(ctx, before); err != nil {
-			return err
-		}
-		last, err := readOwner(before.Value)
-		if err == nil && before.Value == nil {
-			err = s.expectEmpty(ctx)
-		}
+	const attempts = 10
+	for range attempts {
+		current, err := s.get(ctx, ownerKey)
 		if err != nil {
 			return err
 		}
-		s.epoch = max(s.epoch, last.Epoch) + 1
-		mine, err := json.Marshal(owner{Format: format, Version: version, Epoch: s.epoch, Run: rand.Text()})
+		if current == nil {
+			if err := s.expectEmpty(ctx); err != nil {
+				return err
+			}
+		}
+		last, err := decodeOwner(current)
 		if err != nil {
 			return err
 		}
-		s.owner = withChecksum(mine)
+		epoch := max(s.current.epoch, last.Epoch) + 1
+		s.owner, err = marshal(owner{Format: format, Version: version, Epoch: epoch, Run: rand.Text()})
+		if err != nil {
+			return err
+		}
 		replaced := storage.GetOperation(ownerKey)
 		if err := s.batch(ctx, replaced, storage.SetOperation(ownerKey, s.owner)); err != nil {
 			return err
 		}
-		if bytes.Equal(replaced.Value, before.Value) {
+		s.current.epoch = epoch
+		if bytes.Equal(replaced.Value, current) {
 			return nil
 		}
-		// Who came in between may have written to the epoch that this run was to have, or to a later one.
-		if last, err = readOwner(replaced.Value); err != nil {
+		// Another run claimed the store in between, and may have written to this epoch or a later
+		// one.
+		if last, err = decodeOwner(replaced.Value); err != nil {
 			return err
 		}
-		s.epoch = max(s.epoch, last.Epoch)
+		s.current.epoch = max(epoch, last.Epoch)
 	}
 	return errContended
 }
 
-func readOwner(content []byte) (o owner, err error) {
+func decodeOwner(content []byte) (o owner, err error) {
 	if content == nil {
 		return o, nil
 	}
-	content, err = withoutChecksum(content)
-	if err == nil {
-		err = json.Unmarshal(content, &o)
-	}
+	err = unmarshal(content, &o)
 	switch {
 	case err != nil || o.Format != format:
 		return o, fmt.Errorf("%w: it holds no ledger of this receiver, or a corrupt one; %w", ErrStore, errLeftAlone)
@@ -139,7 +156,7 @@ func readOwner(content []byte) (o owner, err error) {
 	return o, nil
 }
 
-// expectEmpty refuses a store that holds something but no ledger, where the extension can tell.
+// expectEmpty fails if the store holds something, where the extension can tell.
 func (s *clientStore) expectEmpty(ctx context.Context) error {
 	walker, ok := s.client.(storage.Walker)
 	if !ok {
@@ -149,124 +166,118 @@ func (s *clientStore) expectEmpty(ctx context.Context) error {
 }
 
 func (s *clientStore) load(ctx context.Context, each func([]byte) error) error {
-	// A run that ended before it had copied what it found has no meta.
-	for epoch := s.epoch - 1; epoch > 0; epoch-- {
-		found := storage.GetOperation(metaKey(epoch))
-		if err := s.batch(ctx, found); err != nil {
+	// A run that ended before its first commit has no meta.
+	for epoch := s.current.epoch - 1; epoch > 0; epoch-- {
+		content, err := s.get(ctx, metaKey(epoch))
+		if err != nil {
 			return err
 		}
-		if found.Value == nil {
+		if content == nil {
 			continue
 		}
 		var m meta
-		content, err := withoutChecksum(found.Value)
-		if err == nil {
-			err = json.Unmarshal(content, &m)
+		if err := unmarshal(content, &m); err != nil {
+			return corrupt(metaKey(epoch), err)
 		}
-		if err != nil {
-			return corrupt(found.Key, err)
-		}
-		return s.loadRecords(ctx, epoch, m, each)
+		s.previous = &generation{epoch: epoch, number: m.Generation}
+		return s.loadRecords(ctx, s.previous, m.Records, each)
 	}
 	return nil
 }
 
-func (s *clientStore) loadRecords(ctx context.Context, epoch uint64, m meta, each func([]byte) error) error {
-	ended := false
-	for next := uint64(0); !ended; next += maxOps {
-		ops := make([]*storage.Operation, maxOps)
+// loadRecords reads a generation of at least so many records, and sets its next.
+func (s *clientStore) loadRecords(ctx context.Context, g *generation, atLeast uint64, each func([]byte) error) error {
+	for ended := false; !ended; {
+		ops := make([]*storage.Operation, maxBatch)
 		for i := range ops {
-			ops[i] = storage.GetOperation(recordKey(epoch, m.Generation, next+uint64(i)))
+			ops[i] = storage.GetOperation(g.key(g.next + uint64(i)))
 		}
 		if err := s.batch(ctx, ops...); err != nil {
 			return err
 		}
-		for i, op := range ops {
-			number := next + uint64(i)
-			if op.Value == nil && number >= m.Records {
+		for _, op := range ops {
+			if op.Value == nil && g.next >= atLeast {
 				ended = true
 				continue
 			}
-			content, err := withoutChecksum(op.Value)
 			if op.Value == nil || ended {
-				err = errMissing
+				return corrupt(op.Key, errMissing)
 			}
+			content, err := withoutChecksum(op.Value)
 			if err == nil {
 				err = each(content)
 			}
 			if err != nil {
 				return corrupt(op.Key, err)
 			}
-			s.before.next = number + 1
+			g.next++
 		}
 	}
-	s.before.epoch, s.before.generation = epoch, m.Generation
 	return nil
 }
 
 func (s *clientStore) commit(ctx context.Context, records [][]byte, replace bool) error {
-	generation, first := s.generation, s.next
+	written := s.current
 	if replace {
-		generation, first = s.generation+1, 0
+		written.number++
+		written.next = 0
 	}
-	holder := storage.GetOperation(ownerKey)
-	ops := []*storage.Operation{holder}
-	for i, record := range records {
-		key := recordKey(s.epoch, generation, first+uint64(i))
-		ops = append(ops, storage.SetOperation(key, withChecksum(record)))
+	current := storage.GetOperation(ownerKey)
+	ops := []*storage.Operation{current}
+	for _, record := range records {
+		ops = append(ops, storage.SetOperation(written.key(written.next), withChecksum(record)))
+		written.next++
 	}
-	n := first + uint64(len(records))
 	if replace {
-		content, err := json.Marshal(meta{Generation: generation, Records: n})
+		content, err := marshal(meta{Generation: written.number, Records: written.next})
 		if err != nil {
 			return err
 		}
-		ops = append(ops, storage.SetOperation(metaKey(s.epoch), withChecksum(content)))
-		for number := n; number < s.attempted; number++ {
-			ops = append(ops, storage.DeleteOperation(recordKey(s.epoch, generation, number)))
-		}
-		// The one at next may be there after a write that failed.
-		for number := uint64(0); number <= s.next; number++ {
-			ops = append(ops, storage.DeleteOperation(recordKey(s.epoch, s.generation, number)))
-		}
-		s.attempted = max(s.attempted, n)
+		ops = append(ops, storage.SetOperation(metaKey(written.epoch), content))
+		ops = append(ops, written.deletes(written.next, s.attempted)...)
+		ops = append(ops, s.current.deletes(0, s.current.next+1)...)
+		s.attempted = max(s.attempted, written.next)
 	}
 	if err := s.batch(ctx, ops...); err != nil {
 		return err
 	}
-	if !bytes.Equal(holder.Value, s.owner) {
+	if !bytes.Equal(current.Value, s.owner) {
 		return ErrReplaced
 	}
-	s.next = n
+	s.current = written
 	if replace {
-		s.generation, s.attempted = generation, 0
-		return s.removeBefore(ctx)
+		s.attempted = 0
+		return s.deletePrevious(ctx)
 	}
 	return nil
 }
 
-// removeBefore removes what the run before has left, once all of it is in this run's epoch.
-func (s *clientStore) removeBefore(ctx context.Context) error {
-	if s.before.epoch == 0 {
+// deletePrevious deletes the records of the run before, once this run has a copy.
+func (s *clientStore) deletePrevious(ctx context.Context) error {
+	if s.previous == nil {
 		return nil
 	}
-	ops := []*storage.Operation{storage.DeleteOperation(metaKey(s.before.epoch))}
-	for number := uint64(0); number <= s.before.next; number++ {
-		ops = append(ops, storage.DeleteOperation(recordKey(s.before.epoch, s.before.generation, number)))
-		if len(ops) >= maxOps || number == s.before.next {
-			if err := s.batch(ctx, ops...); err != nil {
-				return err
-			}
-			ops = nil
+	ops := []*storage.Operation{storage.DeleteOperation(metaKey(s.previous.epoch))}
+	ops = append(ops, s.previous.deletes(0, s.previous.next+1)...)
+	for some := range slices.Chunk(ops, maxBatch) {
+		if err := s.batch(ctx, some...); err != nil {
+			return err
 		}
 	}
-	s.before.epoch = 0
+	s.previous = nil
 	return nil
 }
 
 func (s *clientStore) close(ctx context.Context) error { return s.client.Close(ctx) }
 
-// batch makes an error of a damaged store that panics, or that is shorter than what is mapped of it into memory.
+func (s *clientStore) get(ctx context.Context, key string) ([]byte, error) {
+	op := storage.GetOperation(key)
+	err := s.batch(ctx, op)
+	return op.Value, err
+}
+
+// batch returns an error if the store is damaged such that it panics, or shorter than what is
+// mapped of it into memory.
 func (s *clientStore) batch(ctx context.Context, ops ...*storage.Operation) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -280,9 +291,22 @@ func (s *clientStore) batch(ctx context.Context, ops ...*storage.Operation) (err
 	return nil
 }
 
+func marshal(v any) ([]byte, error) {
+	content, err := json.Marshal(v)
+	return withChecksum(content), err
+}
+
+func unmarshal(b []byte, v any) error {
+	content, err := withoutChecksum(b)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(content, v)
+}
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// withChecksum appends a checksum, because not every store notices when bits are lost.
+// withChecksum appends a checksum, because not every store notices lost bits.
 func withChecksum(content []byte) []byte {
 	return binary.BigEndian.AppendUint32(content, crc32.Checksum(content, castagnoli))
 }

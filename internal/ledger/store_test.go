@@ -20,7 +20,7 @@ import (
 func TestAKillLosesNothing(t *testing.T) {
 	s, d := newSetup(), newDisk()
 	s.MaxEntries = 100
-	s.bounds.journal, s.bounds.chunk = 4096, 16
+	s.limits = limits{journal: 4096, chunk: 32}
 	most := 0
 	for start := range 100 {
 		client := d.client()
@@ -196,7 +196,7 @@ func TestAStoreThatHangs(t *testing.T) {
 		_, err := send(ctx, l, 2, "a")
 		require.ErrorIs(t, err, ErrStore)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		time.Sleep(usualBounds.stall)
+		time.Sleep(stallTimeout)
 		synctest.Wait()
 		require.Len(t, health, 1, "it is known to fail")
 		began := time.Now()

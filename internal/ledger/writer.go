@@ -8,99 +8,76 @@ import (
 	"time"
 )
 
-// bounds say when the records of a store are replaced.
-type bounds struct {
-	// journal is how many bytes may be written after the last replacement, or as many as that took if these are more.
+// limits say when a checkpoint is due and how large its records are.
+type limits struct {
+	// journal is the number of bytes that may be appended, unless the last checkpoint took more.
 	journal int
-	// chunk is how many series, or some four times as many reports, go into one record of a replacement.
+	// chunk is the number of reports and series in a record. Large records fragment a store.
 	chunk int
-	// stall is how long a write may take before the store is taken to fail.
-	stall time.Duration
 }
 
-var usualBounds = bounds{journal: 1 << 20, chunk: 256, stall: 10 * time.Second}
+var defaultLimits = limits{journal: 1 << 20, chunk: 512}
 
-// recordOverhead is about what a store needs for a record beside its bytes.
-const recordOverhead = 64
+const (
+	// recordOverhead is about how many bytes a store needs for a record beside its content.
+	recordOverhead = 64
+	// stallTimeout is how long a write may take before the store counts as failing.
+	stallTimeout = 10 * time.Second
+)
 
-// write is something that waits to be written.
-type write struct {
-	entries []Entry
-	// applied is a change that was made already.
-	applied *record
+// writeRequest asks the writer to persist something. Without anything it asks it to try again.
+type writeRequest struct {
+	entries []Entry // are applied once they are persisted
+	applied record  // was applied before
 	done    chan error
 }
 
-// writer is the only one who writes to the store, in one goroutine.
+// writer persists records in one goroutine.
 type writer struct {
 	ledger *Ledger
 	store  store
-	bounds bounds
-	// wake has something in it when there is something in queue, or closing is set.
-	wake  chan struct{}
-	ended chan struct{}
-	// health is held while Options.Health is told.
+	limits limits
+	// wake is signaled when queue or closing has changed.
+	wake *sync.Cond
+	// closed is closed when the goroutine has ended, after closeErr is set.
+	closed   chan struct{}
+	closeErr error
+	// health is locked while Options.Health is called.
 	health sync.Mutex
 
-	// The ledger's lock guards what follows, so that what is applied and what is written have one order.
-	queue            []*write
+	// The ledger's lock guards these.
+	queue            []*writeRequest
 	closing, failing bool
 
-	// What follows is the goroutine's own. failed is what could not be written yet, stopped says why none will.
-	failed   *write
-	stopped  error
-	closeErr error
-	// journal is how many bytes were written since the last replacement, replaced how many that took.
-	journal, replaced int
+	// Only the goroutine uses the rest. entries and applied are what has to be persisted.
+	entries []Entry
+	applied record
+	// replaced is the error of a store that another run has claimed.
+	replaced error
+	// journalSize is the number of bytes since the last checkpoint, checkpointSize how many that
+	// took.
+	journalSize, checkpointSize int
 }
 
-func newWriter(l *Ledger, s store, bounds bounds) *writer {
-	return &writer{ledger: l, store: s, bounds: bounds, wake: make(chan struct{}, 1), ended: make(chan struct{})}
-}
-
-// write waits until something is written, or the context ends.
-func (w *writer) write(ctx context.Context, one *write) error {
-	w.ledger.mu.Lock()
-	done := w.enqueue(one)
-	w.ledger.mu.Unlock()
-	return await(ctx, done)
-}
-
-func await(ctx context.Context, done <-chan error) error {
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", ErrStore, ctx.Err())
-	}
-}
-
-// enqueue returns where the outcome of the write comes. The ledger's lock is held.
-func (w *writer) enqueue(one *write) <-chan error {
-	one.done = make(chan error, 1)
+// enqueue returns a channel that receives the outcome. The ledger's lock must be held.
+func (w *writer) enqueue(request writeRequest) <-chan error {
+	request.done = make(chan error, 1)
 	if w.closing {
-		one.done <- errClosed
-		return one.done
+		request.done <- errClosed
+		return request.done
 	}
-	w.queue = append(w.queue, one)
-	w.signal()
-	return one.done
-}
-
-func (w *writer) signal() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
+	w.queue = append(w.queue, &request)
+	w.wake.Signal()
+	return request.done
 }
 
 func (w *writer) close(ctx context.Context) error {
 	w.ledger.mu.Lock()
 	w.closing = true
-	w.signal()
+	w.wake.Signal()
 	w.ledger.mu.Unlock()
 	select {
-	case <-w.ended:
+	case <-w.closed:
 		return w.closeErr
 	case <-ctx.Done():
 		return fmt.Errorf("%w: closing it was not waited for: %w", ErrStore, ctx.Err())
@@ -108,147 +85,129 @@ func (w *writer) close(ctx context.Context) error {
 }
 
 func (w *writer) run() {
-	defer close(w.ended)
-	for range w.wake {
+	ctx := context.Background()
+	for closing := false; !closing; {
 		w.ledger.mu.Lock()
-		closing := w.closing
-		w.ledger.mu.Unlock()
-		// What is enqueued was so before closing began, so that the last write has all of it.
-		err := w.persist(context.Background())
-		if closing {
-			w.closeErr = errors.Join(err, w.store.close(context.Background()))
-			return
+		for len(w.queue) == 0 && !w.closing {
+			w.wake.Wait()
 		}
+		closing = w.closing // nothing is enqueued after that
+		w.ledger.mu.Unlock()
+		w.closeErr = w.persist(ctx)
 	}
+	w.closeErr = errors.Join(w.closeErr, w.store.close(ctx))
+	close(w.closed)
 }
 
-// persist writes what failed before and what waits, at once.
+// persist writes what is enqueued, and what failed before, in one commit.
 func (w *writer) persist(ctx context.Context) error {
 	l := w.ledger
 	l.mu.Lock()
-	group := w.queue
+	requests := w.queue
 	w.queue = nil
-	all := group
-	if w.failed != nil {
-		all = append([]*write{w.failed}, group...)
-	}
-	if len(all) == 0 && !l.replace {
+	if len(requests) == 0 && !w.failing && !l.checkpointDue {
 		l.mu.Unlock()
 		return nil
 	}
-	var entries []Entry
-	applied, staged := new(record), new(record)
-	for _, one := range all {
-		entries = append(entries, one.entries...)
-		if one.applied != nil {
-			applied.merge(one.applied)
-		}
+	for _, request := range requests {
+		w.entries = append(w.entries, request.entries...)
+		w.applied.merge(&request.applied)
 	}
-	l.stage(staged, entries, l.options.Now())
-	kept := new(record)
-	kept.merge(applied)
-	kept.merge(staged)
-	replace := l.replace || w.journal > max(w.bounds.journal, w.replaced)
+	l.stage(w.entries, l.options.Now())
+	checkpoint := l.checkpointDue || w.journalSize > max(w.limits.journal, w.checkpointSize)
+	l.checkpointDue = false
+	var last record
 	var records [][]byte
-	if replace {
-		records = l.snapshot(w.bounds.chunk)
+	if checkpoint {
+		records = l.checkpoint(w.limits.chunk)
+	} else {
+		last.merge(&w.applied)
 	}
+	last.merge(&l.staged)
 	l.mu.Unlock()
-	if !kept.empty() {
-		records = append(records, kept.encode())
+	if !last.empty() {
+		records = append(records, last.encode())
 	}
 
-	err := w.stopped
-	if err == nil {
-		stalled := time.AfterFunc(w.bounds.stall, func() { w.setFailing(errStalled) })
-		err = w.store.commit(ctx, records, replace)
-		stalled.Stop()
+	err := w.commit(ctx, records, checkpoint)
+
+	l.mu.Lock()
+	if err != nil {
+		l.unstage()
+		l.checkpointDue = l.checkpointDue || checkpoint
+	} else {
+		l.commit(w.entries, l.options.Now())
+		w.entries, w.applied = nil, record{}
 	}
-	w.finish(entries, applied, staged, records, replace, err)
-	for _, one := range group {
-		one.done <- err
+	l.mu.Unlock()
+	w.setFailing(err)
+	for _, request := range requests {
+		request.done <- err
 	}
 	return err
 }
 
-// finish ends a write.
-func (w *writer) finish(entries []Entry, applied, staged *record, records [][]byte, replace bool, err error) {
-	l := w.ledger
-	l.mu.Lock()
-	if err != nil {
-		l.unstage()
-		l.replace = l.replace || replace
-	} else {
-		l.replace = false
-		l.committed(staged, entries)
+// commit writes records to the store, unless another run has claimed it.
+func (w *writer) commit(ctx context.Context, records [][]byte, checkpoint bool) error {
+	err := w.replaced
+	if err == nil {
+		stall := time.AfterFunc(stallTimeout, func() { w.setFailing(errStalled) })
+		err = w.store.commit(ctx, records, checkpoint)
+		stall.Stop()
 	}
-	l.mu.Unlock()
-
+	if len(records) > 0 {
+		w.ledger.options.Observe(err)
+	}
 	size := 0
 	for _, r := range records {
 		size += len(r) + recordOverhead
 	}
 	switch {
-	case err != nil:
-		w.failed = &write{entries: entries, applied: applied}
-		if errors.Is(err, ErrReplaced) {
-			w.stopped = err
-		}
-	case replace:
-		w.failed, w.journal, w.replaced = nil, 0, size
-	default:
-		w.failed, w.journal = nil, w.journal+size
+	case errors.Is(err, ErrReplaced):
+		w.replaced = err
+	case err == nil && checkpoint:
+		w.journalSize, w.checkpointSize = 0, size
+	case err == nil:
+		w.journalSize += size
 	}
-	if len(records) > 0 && l.options.Observe != nil {
-		l.options.Observe(err)
-	}
-	w.setFailing(err)
+	return err
 }
 
-// setFailing notes whether the store fails, and tells who wants to know.
+// setFailing sets whether the store fails, and calls Options.Health if that has changed.
 func (w *writer) setFailing(err error) {
 	w.health.Lock()
 	defer w.health.Unlock()
-	l := w.ledger
-	l.mu.Lock()
+	w.ledger.mu.Lock()
 	changed := w.failing != (err != nil)
 	w.failing = err != nil
-	l.mu.Unlock()
-	if changed && l.options.Health != nil {
-		l.options.Health(err)
+	w.ledger.mu.Unlock()
+	if changed {
+		w.ledger.options.Health(err)
 	}
 }
 
-// merge adds what another record changes.
-func (r *record) merge(other *record) {
-	r.seen = append(r.seen, other.seen...)
-	r.series = append(r.series, other.series...)
-	r.values = append(r.values, other.values...)
-	r.collected, r.acknowledged = max(r.collected, other.collected), max(r.acknowledged, other.acknowledged)
-}
-
-// snapshot returns records that make an empty ledger what this one is.
-func (l *Ledger) snapshot(chunk int) (records [][]byte) {
+// checkpoint returns records that make an empty ledger what this one is.
+func (l *Ledger) checkpoint(chunk int) (records [][]byte) {
 	r := &record{collected: l.collected, acknowledged: l.acknowledged}
-	for name, content := range l.values {
-		r.values = append(r.values, value{name, content})
-	}
-	flush := func(reports, series int) {
-		if len(r.seen) >= reports || len(r.series) >= series {
+	flush := func() {
+		if len(r.reports)+len(r.series) >= chunk {
 			records = append(records, r.encode())
 			r = new(record)
 		}
 	}
-	for kind, remembered := range l.seen {
-		remembered.each(func(id ID, outcome Outcome, at int64) {
-			r.seen = append(r.seen, seen{kind, id, outcome, at})
-			flush(4*chunk, chunk)
-		})
+	for name, content := range l.values {
+		r.values = append(r.values, value{name, content})
+	}
+	for kind, cache := range l.reports {
+		for _, one := range cache.order {
+			r.reports = append(r.reports, report{kind, one.id, cache.outcomes[one.id], one.committed})
+			flush()
+		}
 	}
 	for name, m := range l.metrics {
-		for _, one := range m.order {
-			r.series = append(r.series, seriesOp{op: opSet, metric: name, attributes: one.attributes, state: one.seriesState})
-			flush(4*chunk, chunk)
+		for _, s := range m.order {
+			r.series = append(r.series, seriesOp{opSet, name, s.attributes, s.seriesState})
+			flush()
 		}
 	}
 	return append(records, r.encode())

@@ -246,12 +246,12 @@ func (c *counters) counts(e *webhook.Event) []ledger.Count {
 }
 
 // key returns the key of the series in which an event counts.
-func (in *instrument) key(e *webhook.Event, tag string) []byte {
+func (in *instrument) key(e *webhook.Event, tag string) string {
 	key := make([]byte, 0, 256)
 	for i := range in.attributes {
 		key = appendAttribute(key, in.attributes[i].name, in.attributes[i].of(e, tag))
 	}
-	return key
+	return string(key)
 }
 
 // newMetrics makes what is sent of a collection.
