@@ -78,7 +78,7 @@ func TestForms(t *testing.T) {
 	for i := range forms {
 		form := &forms[i]
 		r := &redactor{hideDomain: form.mode == "drop"}
-		r.know(form.recipient)
+		r.addRecipient(form.recipient)
 		got := r.redact(form.text, true)
 		verdict := form.verdictOn(got)
 		counts[verdict]++

@@ -1,29 +1,27 @@
-// Package privacy decides what of an event may be told of its recipient.
+// Package privacy removes from an event what must not be revealed of its recipient.
 package privacy
 
 import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"slices"
 	"strings"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 )
 
-// Mode says how much is told of the recipient. Each is stricter than the one before, but for ModeHMAC,
-// which tells as much of the recipient in counters as ModeDomain.
+// Mode is how much of the recipient is revealed.
 type Mode int
 
+// The modes. Each is stricter than the one before, but counters reveal as much in ModeHMAC as in
+// ModeDomain.
 const (
-	// ModeFull tells all that was sent.
-	ModeFull Mode = iota
-	// ModeDomain tells the recipient's domain.
-	ModeDomain
-	// ModeHMAC tells the domain, and a keyed hash in place of the address.
-	ModeHMAC
-	// ModeDrop tells neither.
-	ModeDrop
+	ModeFull   Mode = iota // all that was sent
+	ModeDomain             // the recipient's domain
+	ModeHMAC               // the domain, and a keyed hash in place of the address
+	ModeDrop               // neither
 )
 
 var modes = [...]string{ModeFull: "full", ModeDomain: "domain", ModeHMAC: "hmac", ModeDrop: "drop"}
@@ -37,27 +35,27 @@ func ParseMode(name string) (Mode, bool) {
 // String returns the name of the mode.
 func (m Mode) String() string { return modes[m] }
 
-// Policy is what may be told.
+// Policy is what may be revealed.
 type Policy struct {
 	Mode Mode
 	// Key is that of the pseudonyms in ModeHMAC.
 	Key []byte
-	// Redact reports whether the description is told, without what names somebody, in every mode but
-	// ModeFull. Otherwise it is left out.
+	// Redact reports whether the description is kept in every mode but ModeFull, without what names
+	// the recipient or looks like an address. Otherwise it is left out.
 	Redact bool
-	// Variables are the names of the other variables that are told in every mode but ModeFull. The name of
-	// an array stands for all that is in it.
+	// Variables are the names of the other variables that are kept in every mode but ModeFull. The
+	// name of an array stands for all that is in it.
 	Variables []string
 }
 
-// Apply leaves of an event what may be told.
+// Apply removes from an event what may not be revealed.
 func (p *Policy) Apply(e *webhook.Event) {
 	if p.Mode == ModeFull {
 		return
 	}
-	r := p.redactorOf(e)
-	// An event of its own, so that what is not named here is not told, whatever else an event may say.
-	told := webhook.Event{
+	r := p.newRedactor(e)
+	// A new event, so that fields that are not named here are left out.
+	kept := webhook.Event{
 		Kind:         e.Kind,
 		ID:           r.redact(e.ID, false),
 		Type:         e.Type,
@@ -73,58 +71,51 @@ func (p *Policy) Apply(e *webhook.Event) {
 		DecidedBy:    e.DecidedBy,
 		Account:      e.Account,
 		Identity:     e.Identity,
+		Tags:         r.redactAll(e.Tags),
 	}
-	if actions[e.Action] {
-		told.Action = e.Action
+	if slices.Contains(actions, e.Action) {
+		kept.Action = e.Action
 	}
-	if told.State = e.State; !states[e.State] {
-		told.State = r.redact(e.State, false)
-	}
-	for _, tag := range e.Tags {
-		told.Tags = append(told.Tags, r.redact(tag, false))
+	if kept.State = e.State; !slices.Contains(states, e.State) {
+		kept.State = r.redact(e.State, false)
 	}
 	for _, v := range e.Variables {
-		// A name that holds the recipient cannot be told, and another would say nothing.
-		if !p.Tells(v.Name) || r.redact(v.Name, false) != v.Name {
-			continue
+		// A variable whose name holds the recipient is left out: a redacted name would say nothing.
+		if p.Tells(v.Name) && r.redact(v.Name, false) == v.Name {
+			kept.Variables = append(kept.Variables,
+				webhook.Variable{Name: v.Name, Value: r.redact(v.Value, false), List: r.redactAll(v.List)})
 		}
-		v.Value = r.redact(v.Value, false)
-		v.List = slices.Clone(v.List)
-		for i := range v.List {
-			v.List[i] = r.redact(v.List[i], false)
-		}
-		told.Variables = append(told.Variables, v)
 	}
 	if p.Redact {
-		told.Description = r.redact(e.Description, true)
+		kept.Description = r.redact(e.Description, true)
 	}
 	if p.Mode != ModeDrop {
-		told.Domain = e.Domain
+		kept.Domain = e.Domain
 	}
 	if p.Mode == ModeHMAC && e.Address != "" {
-		told.Recipient = p.pseudonym(e.Address)
+		mac := hmac.New(sha256.New, p.Key)
+		mac.Write([]byte(e.Address))
+		kept.Recipient = hex.EncodeToString(mac.Sum(nil))
 	}
-	*e = told
+	*e = kept
 }
 
-func (p *Policy) redactorOf(e *webhook.Event) *redactor {
+func (p *Policy) newRedactor(e *webhook.Event) *redactor {
 	r := &redactor{hideDomain: p.Mode == ModeDrop}
-	r.know(e.Recipient)
-	r.know(e.Address)
+	r.addRecipient(e.Recipient)
+	r.addRecipient(e.Address)
 	for _, v := range e.Variables {
-		// Where the recipient is an array.
-		if base(v.Name) == "recipient" {
-			// What was left out or cut off of it may name people too.
-			r.incomplete = e.Dropped > 0
-			for _, one := range append(v.List, v.Value) {
-				r.know(one)
+		if base(v.Name) == "recipient" { // sent as an array
+			r.incomplete = e.Dropped > 0 // what was cut off may name people too
+			for _, recipient := range append(v.List, v.Value) {
+				r.addRecipient(recipient)
 			}
 		}
 	}
 	return r
 }
 
-// Tells reports whether a variable without a field of its own may be told.
+// Tells reports whether a variable without a field of its own may be revealed.
 func (p *Policy) Tells(variable string) bool {
 	return p.Mode == ModeFull || slices.Contains(p.Variables, variable) || slices.Contains(p.Variables, base(variable))
 }
@@ -135,25 +126,35 @@ func base(variable string) string {
 	return name
 }
 
-func (p *Policy) pseudonym(address string) string {
-	mac := hmac.New(sha256.New, p.Key)
-	mac.Write([]byte(address))
-	return hex.EncodeToString(mac.Sum(nil))
+// told is what series reveal. Descriptions and keyed hashes are in no series.
+type told struct {
+	Mode      string   `json:"mode"`
+	Variables []string `json:"variables,omitempty"`
 }
 
-func setOf(words string) map[string]bool {
-	set := map[string]bool{}
-	for word := range strings.FieldsSeq(words) {
-		set[word] = true
+// Told returns what series counted with the policy can reveal, to be stored with them.
+func (p *Policy) Told() []byte {
+	encoded, _ := json.Marshal(told{p.Mode.String(), p.Variables}) // a struct of strings has no error
+	return encoded
+}
+
+// TellsLessThan reports whether series counted with another policy can reveal what this one does not
+// allow. other is what Told returned of that policy; what cannot be read counts as ModeFull.
+func (p *Policy) TellsLessThan(other []byte) bool {
+	var before told
+	if json.Unmarshal(other, &before) != nil {
+		before = told{}
 	}
-	return set
+	mode, _ := ParseMode(before.Mode)
+	return p.Mode != ModeFull && mode == ModeFull || p.Mode == ModeDrop && mode != ModeDrop ||
+		slices.ContainsFunc(before.Variables, func(name string) bool { return !p.Tells(name) })
 }
 
 // The states and actions that the senders document name nobody, whoever the recipient is.
 var (
-	states = setOf(`
+	states = strings.Fields(`
 		process suppression storage responsive personalize rewrite dns bind connect handshake intro ehlo helo starttls
 		authplain authlogin authusername authpassword authcram authresponse mailfrom rcptto data message idle unknown bounce
 	`)
-	actions = setOf("failure failed")
+	actions = []string{"failure", "failed"}
 )

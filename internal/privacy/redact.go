@@ -6,6 +6,7 @@ import (
 	"crypto/sha1" //nolint:gosec // The same.
 	"crypto/sha256"
 	"encoding/hex"
+	"hash"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,7 +15,7 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// kind is what a part of a text is. Where parts overlap, the greatest is what they are together.
+// kind is what a part of a text is. The greatest of those that overlap is what they are together.
 type kind int
 
 const (
@@ -23,46 +24,44 @@ const (
 	kindRecipient
 )
 
-// markers stand in the place of what was taken out.
+// markers replace what is removed.
 var markers = [...]string{kindDomain: "[domain]", kindAddress: "[address]", kindRecipient: "[recipient]"}
 
-// form is a way to write the recipient, as words. Where it has spaces at its ends, it is no part of a
-// longer word.
+// form is a way to write the recipient, as words. With a space at an end, it ends with a whole word.
 type form struct {
 	words string
 	kind  kind
 }
 
 const (
-	// minName is how many characters a name has that is looked for where it stands alone.
-	minName = 3
-	// maxNames bounds the addresses and names that are looked for.
-	maxNames = 32
+	minName  = 3  // characters of a name that is searched for by itself
+	maxNames = 32 // addresses and names that are searched for
 )
 
-// redactor takes what names the recipient out of texts.
+// redactor removes from texts what names the recipient.
 type redactor struct {
 	hideDomain bool
-	// names are the recipient's addresses and names, as they were sent.
-	names []string
-	forms []form
-	// incomplete reports whether there are people of whom no form is known.
-	incomplete bool
+	names      []string // the recipient's addresses and names, as they were sent
+	forms      []form
+	incomplete bool // there are people of whom no form is known
 }
 
-// know adds a recipient as it was sent: an address, or several, with or without names.
-func (r *redactor) know(sent string) {
-	unescaped, _ := unescape(escapes[0].pattern, sent, make([]int, len(sent)+1))
-	for _, text := range [...]string{sent, unescaped} {
-		r.name(text)
-		for _, part := range strings.FieldsFunc(text, func(c rune) bool { return strings.ContainsRune("<>(),;\r\n", c) }) {
-			r.name(part)
+// addRecipient adds a recipient as it was sent: an address, or several, with or without names.
+func (r *redactor) addRecipient(sent string) {
+	texts := []string{sent}
+	if common := escapes[0]; strings.ContainsAny(sent, common.marks) {
+		texts = append(texts, unescape(common.pattern, original(sent)).text)
+	}
+	for _, text := range texts {
+		r.addName(text)
+		for part := range strings.FieldsFuncSeq(text, func(c rune) bool { return strings.ContainsRune("<>(),;\r\n", c) }) {
+			r.addName(part)
 		}
 	}
 }
 
-// name adds the forms of an address, or of a name.
-func (r *redactor) name(name string) {
+// addName adds the forms of an address, or of a name.
+func (r *redactor) addName(name string) {
 	if name = strings.TrimSpace(name); name == "" || slices.Contains(r.names, name) {
 		return
 	}
@@ -73,19 +72,19 @@ func (r *redactor) name(name string) {
 	r.names = append(r.names, name)
 	at := strings.LastIndexByte(name, '@')
 	if at < 0 {
-		r.alone(name)
+		r.addWords(name)
 		return
 	}
 	local, domain := name[:at], name[at+1:]
-	r.alone(local)
+	r.addWords(local)
 	if untagged, _, tagged := strings.Cut(local, "+"); tagged {
-		r.alone(untagged)
+		r.addWords(untagged)
 	}
 	// With an error, these are what could be read of it.
 	ascii, _ := idna.Punycode.ToASCII(strings.ToLower(domain))
 	unicode, _ := idna.Punycode.ToUnicode(strings.ToLower(domain))
 	l := wordsOf(local)
-	for _, domain := range [...]string{domain, ascii, unicode} {
+	for _, domain := range []string{domain, ascii, unicode} {
 		d := wordsOf(domain)
 		if d == "" {
 			continue
@@ -102,8 +101,8 @@ func (r *redactor) name(name string) {
 	}
 }
 
-// alone adds a name that is looked for without a domain.
-func (r *redactor) alone(name string) {
+// addWords adds a name without a domain, unless it is too short.
+func (r *redactor) addWords(name string) {
 	words := wordsOf(name)
 	if words != "" && utf8.RuneCountInString(strings.Trim(name, `" `)) >= minName {
 		r.add(" "+words+" ", kindRecipient)
@@ -116,27 +115,25 @@ func (r *redactor) add(words string, kind kind) {
 	}
 }
 
-// hash adds the hashes that others make of addresses. Nobody has to guess the address of those whose
-// list of customers is known.
-func (r *redactor) hash() {
+// addHashes adds the hashes that others make of addresses, which a list of customers reverses.
+func (r *redactor) addHashes() {
 	for _, name := range r.names {
-		for _, text := range [...]string{name, strings.ToLower(name)} {
-			five, one, two := md5.Sum([]byte(text)), sha1.Sum([]byte(text)), sha256.Sum256([]byte(text)) //nolint:gosec // The same.
-			for _, sum := range [...][]byte{five[:], one[:], two[:]} {
-				r.add(hex.EncodeToString(sum), kindRecipient)
+		for _, text := range []string{name, strings.ToLower(name)} {
+			for _, h := range []hash.Hash{md5.New(), sha1.New(), sha256.New()} { //nolint:gosec // The same.
+				h.Write([]byte(text))
+				r.add(hex.EncodeToString(h.Sum(nil)), kindRecipient)
 			}
 		}
 	}
 }
 
-func wordsOf(s string) string {
-	return strings.Trim(fold(s, make([]int, len(s)+1)).text, " ")
-}
+var hexHash = regexp.MustCompile(`[0-9A-Fa-f]{32}`)
 
-var hash = regexp.MustCompile(`[0-9A-Fa-f]{32}`)
+// ats are the characters that a @ in an address, or what stands for it, begins with.
+const ats = "@＠﹫%&\\=+([{<"
 
-// addresses matches what looks like an address. What else a @ with spaces, (at) or =40 can be, it is
-// only before a domain with a dot.
+// addresses matches what looks like an address. A @ with spaces, (at) and =40 often stand for other
+// things, so only before a domain with a dot.
 var addresses = func() *regexp.Regexp {
 	const (
 		local  = `(?://[^\s/@<>]+|"[^"\r\n]+"|[\p{L}\p{N}_][\p{L}\p{M}\p{N}\p{Cf}!#$%&'*+/=?^_` + "`" + `{|}~.\\-]*)`
@@ -150,39 +147,40 @@ var addresses = func() *regexp.Regexp {
 	return regexp.MustCompile(local + `(?:` + at + host + `|` + likeAt + dotted + `)`)
 }()
 
-// finding is a part of a text that is to be taken out.
+// finding is a part of a text that is to be removed.
 type finding struct {
-	span
-	kind kind
+	from, to int
+	kind     kind
 }
 
-// redact returns the text with markers in place of the recipient's forms, and of whatever looks like
-// an address where that is wanted.
+// redact returns the text with markers in place of the recipient's forms and, where that is wanted,
+// of all that looks like an address.
 func (r *redactor) redact(text string, allAddresses bool) string {
 	if text != "" && r.incomplete {
 		return markers[kindRecipient]
 	}
-	if hash.MatchString(text) {
-		r.hash()
+	if hexHash.MatchString(text) {
+		r.addHashes()
 	}
 	var found []finding
-	read(text, func(w *words) {
+	for _, reading := range readings(text) {
 		for _, form := range r.forms {
-			for from := 0; ; {
-				i := strings.Index(w.text[from:], form.words)
-				if i < 0 {
+			for i := 0; ; {
+				next := strings.Index(reading.text[i:], form.words)
+				if next < 0 {
 					break
 				}
-				from += i
-				found = append(found, finding{w.source(from, from+len(form.words)), form.kind})
-				// The space behind it may be the one before the next.
-				from += len(form.words) - 1
+				i += next
+				from, to := reading.source(i, i+len(form.words))
+				found = append(found, finding{from, to, form.kind})
+				// The space at its end may be the one before the next.
+				i += len(form.words) - 1
 			}
 		}
-	})
-	if allAddresses {
+	}
+	if allAddresses && strings.ContainsAny(text, ats) {
 		for _, match := range addresses.FindAllStringIndex(text, -1) {
-			found = append(found, finding{span{match[0], match[1]}, kindAddress})
+			found = append(found, finding{match[0], match[1], kindAddress})
 		}
 	}
 	slices.SortFunc(found, func(a, b finding) int { return cmp.Compare(a.from, b.from) })
@@ -201,4 +199,13 @@ func (r *redactor) redact(text string, allAddresses bool) string {
 	}
 	out.WriteString(text[done:])
 	return out.String()
+}
+
+// redactAll returns the texts with the recipient's forms replaced.
+func (r *redactor) redactAll(texts []string) []string {
+	texts = slices.Clone(texts)
+	for i := range texts {
+		texts[i] = r.redact(texts[i], false)
+	}
+	return texts
 }

@@ -11,35 +11,43 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// span is a part of a text, from one byte to before another.
-type span struct{ from, to int }
-
-// words are the words of a text, runs of letters and digits, in lower case and without accents, with
-// one space before, between and after them: "Jane.Doé@acme" reads " jane doe acme ". So an address
-// reads the same whatever marks stand between its words.
-type words struct {
+// mapped is a text made of an original. at holds where in the original each byte of it, and its end,
+// was read.
+type mapped struct {
 	text string
-	// sources says of each byte of text where it was read from.
-	sources []span
+	at   []int
 }
 
-// source returns where text[from:to], which is not only spaces, was read from.
-func (w *words) source(from, to int) span {
-	for w.text[from] == ' ' {
+// original returns s as mapped to itself.
+func original(s string) mapped {
+	at := make([]int, len(s)+1)
+	for i := range at {
+		at[i] = i
+	}
+	return mapped{s, at}
+}
+
+// source returns where in the original text[from:to] was read, without a space at either end.
+func (m mapped) source(from, to int) (int, int) {
+	if m.text[from] == ' ' {
 		from++
 	}
-	for w.text[to-1] == ' ' {
+	if m.text[to-1] == ' ' {
 		to--
 	}
-	return span{w.sources[from].from, w.sources[to-1].to}
+	for m.at[to] == m.at[to-1] { // one character that reads as several
+		to++
+	}
+	return m.at[from], m.at[to]
 }
 
-const commonEscapes = `%(?:25)*[0-9A-Fa-f]{2}|\\+x[0-9A-Fa-f]{2}|(?:%|\\+)u[0-9A-Fa-f]{4}|&#[0-9]{1,9};?|&#[xX][0-9A-Fa-f]{1,8};?|&[A-Za-z]{2,31};`
+const commonEscapes = `%(?:25)*[0-9A-Fa-f]{2}|\\+x[0-9A-Fa-f]{2}|(?:%|\\+)u[0-9A-Fa-f]{4}|` +
+	`&#[0-9]{1,9};?|&#[xX][0-9A-Fa-f]{1,8};?|&[A-Za-z]{2,31};`
 
-// escapes are how a character is written as others. Quoted-printable and xtext are read apart from
-// each other and from the common ones, because what looks like them is in ordinary text too: size=4096.
+// escapes are ways to write a character as others. Quoted-printable and xtext are read apart from
+// each other and from the common ones, because ordinary text looks like them too: size=4096.
 var escapes = []struct {
-	mark    string
+	marks   string
 	pattern *regexp.Regexp
 }{
 	{`%&\`, regexp.MustCompile(commonEscapes)},
@@ -47,108 +55,101 @@ var escapes = []struct {
 	{`+`, regexp.MustCompile(`\+[0-9A-Fa-f]{2}|` + commonEscapes)},
 }
 
-// maxEscaped is how often a text may have been escaped and is still read.
+// maxEscaped is how often a text may have been escaped.
 const maxEscaped = 4
 
-// read calls use with the words of a text: as it is, and with its escapes undone.
-func read(s string, use func(*words)) {
-	plain := make([]int, len(s)+1)
-	for i := range plain {
-		plain[i] = i
-	}
-	use(fold(s, plain))
+// readings returns a text as words: as it is, and with each kind of escapes undone.
+func readings(s string) []mapped {
+	plain := original(s)
+	all := []mapped{fold(plain)}
 	for _, escape := range escapes {
-		if !strings.ContainsAny(s, escape.mark) {
+		if !strings.ContainsAny(s, escape.marks) {
 			continue
 		}
-		text, at := s, plain
+		m := plain
 		for range maxEscaped {
-			text, at = unescape(escape.pattern, text, at)
+			m = unescape(escape.pattern, m)
 		}
-		if text != s {
-			use(fold(text, at))
+		if m.text != s {
+			all = append(all, fold(m))
 		}
 	}
+	return all
 }
 
-// unescape replaces escapes by what they stand for. at says of each byte, and of the end, where in the
-// source it begins.
-func unescape(pattern *regexp.Regexp, s string, at []int) (string, []int) {
-	found := pattern.FindAllStringIndex(s, -1)
+// unescape replaces escapes by what they stand for.
+func unescape(pattern *regexp.Regexp, m mapped) mapped {
+	found := pattern.FindAllStringIndex(m.text, -1)
 	if found == nil {
-		return s, at
+		return m
 	}
 	var text []byte
-	var starts []int
+	var at []int
 	done := 0
 	for _, escape := range found {
-		text = append(text, s[done:escape[0]]...)
-		starts = append(starts, at[done:escape[0]]...)
-		text = append(text, meaning(s[escape[0]:escape[1]])...)
-		for len(starts) < len(text) {
-			starts = append(starts, at[escape[0]])
+		from, to := escape[0], escape[1]
+		text = append(text, m.text[done:from]...)
+		at = append(at, m.at[done:from]...)
+		text = append(text, unescaped(m.text[from:to])...)
+		for len(at) < len(text) {
+			at = append(at, m.at[from])
 		}
-		done = escape[1]
+		done = to
 	}
-	return string(append(text, s[done:]...)), append(starts, at[done:]...)
+	return mapped{string(append(text, m.text[done:]...)), append(at, m.at[done:]...)}
 }
 
-// meaning returns what an escape stands for. Several bytes of UTF-8 are several escapes.
-func meaning(escape string) string {
-	digits := 2
+// unescaped returns what an escape stands for, which may be one byte of several in UTF-8.
+func unescaped(escape string) string {
 	switch {
 	case escape[0] == '&':
 		return html.UnescapeString(escape)
 	case strings.HasSuffix(escape, "\n"):
 		return ""
-	case strings.ContainsRune(escape, 'u'):
-		digits = 4
+	case strings.Contains(escape, "u"):
+		code, _ := strconv.ParseUint(escape[len(escape)-4:], 16, 16)
+		return string(rune(code))
 	}
-	code, _ := strconv.ParseUint(escape[len(escape)-digits:], 16, 16)
-	if digits == 2 {
-		return string([]byte{byte(code)})
-	}
-	return string(rune(code))
+	code, _ := strconv.ParseUint(escape[len(escape)-2:], 16, 8)
+	return string([]byte{byte(code)})
 }
 
-// fold reads a text as words. What shows nothing, and accents, stand between no words. Bytes that are
-// no UTF-8, which escapes can make, are Latin-1.
-func fold(s string, at []int) *words {
-	w := &words{sources: make([]span, 1, len(s)+2)}
-	text := make([]byte, 1, len(s)+2)
-	text[0] = ' '
-	add := func(c rune, from span) {
+// fold returns the words of a text, runs of letters and digits, in lower case and without accents,
+// with one space before, between and after them: "Jane.Doé@acme" becomes " jane doe acme ". So an
+// address reads the same whatever separates its words. Invisible characters do not separate words.
+// Bytes that are not UTF-8, which escapes can make, are Latin-1.
+func fold(m mapped) mapped {
+	text := append(make([]byte, 0, len(m.text)+2), ' ')
+	at := append(make([]int, 0, len(m.text)+3), 0)
+	add := func(c rune, from int) {
 		switch {
 		case unicode.IsLetter(c), unicode.IsNumber(c):
 			text = utf8.AppendRune(text, unicode.ToLower(c))
-		case text[len(text)-1] == ' ':
-		case unicode.In(c, unicode.M, unicode.Cf):
-			w.sources[len(text)-1].to = from.to
-		default:
+		case text[len(text)-1] != ' ' && !unicode.In(c, unicode.M, unicode.Cf):
 			text = append(text, ' ')
 		}
-		for len(w.sources) < len(text) {
-			w.sources = append(w.sources, from)
+		for len(at) < len(text) {
+			at = append(at, from)
 		}
 	}
-	var normal []byte
-	for i := 0; i < len(s); {
-		c, size := utf8.DecodeRuneInString(s[i:])
+	for i := 0; i < len(m.text); {
+		c, size := utf8.DecodeRuneInString(m.text[i:])
 		if size == 1 {
-			c = rune(s[i])
+			c = rune(m.text[i])
 		}
-		from := span{at[i], at[i+size]}
-		i += size
 		if c < utf8.RuneSelf {
-			add(c, from)
-			continue
+			add(c, m.at[i])
+		} else {
+			for _, part := range norm.NFKD.String(string(c)) {
+				add(part, m.at[i])
+			}
 		}
-		normal = norm.NFKD.AppendString(normal[:0], string(c))
-		for _, part := range string(normal) {
-			add(part, from)
-		}
+		i += size
 	}
-	add(' ', span{})
-	w.text = string(text)
-	return w
+	end := m.at[len(m.text)]
+	add(' ', end)
+	return mapped{string(text), append(at, end)}
 }
+
+// wordsOf returns the words of s with one space between them.
+func wordsOf(s string) string { return strings.TrimSpace(fold(original(s)).text) }
