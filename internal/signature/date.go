@@ -16,26 +16,20 @@ var dateLayouts = [...]string{
 	"Mon, 2 Jan 06 15:04:05 GMT",     // the same section, with the zone's name
 }
 
-func parseDate(s string) (time.Time, bool) {
-	for _, layout := range dateLayouts {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t, true
-		}
-	}
-	return time.Time{}, false
-}
-
 // checkDate checks that a date is at most maxAge old. A replay within that time passes.
 func checkDate(date string, now time.Time, maxAge time.Duration) error {
-	t, ok := parseDate(date)
-	if !ok {
-		return refuse(ReasonMalformedDate)
+	for _, layout := range dateLayouts {
+		t, err := time.Parse(layout, date)
+		if err != nil {
+			continue
+		}
+		switch age := now.Sub(t); {
+		case age > maxAge:
+			return refuse(ReasonOld)
+		case age < -MaxAhead:
+			return refuse(ReasonFuture)
+		}
+		return nil
 	}
-	switch age := now.Sub(t); {
-	case age > maxAge:
-		return refuse(ReasonOld)
-	case age < -MaxAhead:
-		return refuse(ReasonFuture)
-	}
-	return nil
+	return refuse(ReasonMalformedDate)
 }

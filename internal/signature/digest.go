@@ -14,6 +14,8 @@ import (
 // maxDigests bounds the digests in a header. Ten algorithms are registered.
 const maxDigests = 16
 
+var hashes = map[string]func() hash.Hash{"sha-256": sha256.New, "sha-512": sha512.New}
+
 // digest is one digest of a Digest header, and the hash of the body as far as it was read.
 type digest struct {
 	hash.Hash
@@ -42,18 +44,13 @@ func parseDigest(header string) ([]digest, error) {
 		}
 		seen = append(seen, name)
 
-		var d digest
-		switch name {
-		case "sha-256":
-			d.Hash = sha256.New()
-		case "sha-512":
-			d.Hash = sha512.New()
-		default:
+		newHash, known := hashes[name]
+		if !known {
 			continue
 		}
+		d := digest{Hash: newHash()}
 		var err error
-		d.want, err = strictBase64.DecodeString(value)
-		if err != nil || len(d.want) != d.Size() {
+		if d.want, err = strictBase64.DecodeString(value); err != nil || len(d.want) != d.Size() {
 			return nil, refuse(ReasonMalformedDigest)
 		}
 		digests = append(digests, d)

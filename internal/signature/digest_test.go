@@ -30,34 +30,26 @@ var digestCases = []struct{ header, reason string }{
 	{signaturetest.SHA256("y") + "," + x512, ReasonDigestMismatch},
 
 	{"MD5=nd2f+qrNPI+gJkDKfIx76A==", ReasonUnsupportedDigest},
-	{"md5=nd2f+qrNPI+gJkDKfIx76A==,SHA=EfatiscN9m33BdGC2jUjaTE+9rc=", ReasonUnsupportedDigest},
 	{"id-" + x256, ReasonUnsupportedDigest},
 	{"sha256" + x256[7:], ReasonUnsupportedDigest},
 
-	{x256 + "," + x256, ReasonRepeatedDigest},
 	{x256 + ",sha-256" + x256[7:], ReasonRepeatedDigest},
 	{"MD5=a,md5=b," + x256, ReasonRepeatedDigest},
 
 	{"", ReasonMalformedDigest},
-	{",", ReasonMalformedDigest},
-	{"SHA-256", ReasonMalformedDigest},
 	{"SHA-256=", ReasonMalformedDigest},
 	{x256[7:], ReasonMalformedDigest},
 	{"SHA 256" + x256[7:], ReasonMalformedDigest},
-	{"SHA-256 " + x256[7:], ReasonMalformedDigest},
 	{"SHA-256= " + x256[8:], ReasonMalformedDigest},
 	{x256 + ",", ReasonMalformedDigest},
 	{x256 + ";q=1", ReasonMalformedDigest},
 	{`SHA-256="` + x256[8:] + `"`, ReasonMalformedDigest},
 	{"SHA-256=:" + x256[8:] + ":", ReasonMalformedDigest},
 	{strings.TrimSuffix(x256, "="), ReasonMalformedDigest},
-	{x256 + "=", ReasonMalformedDigest},
 	{strings.Replace(x256, "+", "-", 1), ReasonMalformedDigest},
 	{strings.Replace(x256, "E=", "F=", 1), ReasonMalformedDigest}, // bits that no byte takes
 	{"SHA-256=" + strings.Repeat("A", 44), ReasonMalformedDigest}, // 33 bytes
-	{"SHA-512=" + strings.Repeat("A", 87) + "=", ReasonMalformedDigest},
 	{"SHA-256" + x512[7:], ReasonMalformedDigest},
-	{"SHA-256=2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881", ReasonMalformedDigest},
 	{x256 + "," + numbered(maxDigests, ","), ReasonMalformedDigest},
 }
 

@@ -155,7 +155,8 @@ func FuzzRequest(f *testing.F) {
 		}
 		target, _ := targetOf(r.RequestURI)
 		for _, vector := range vectors.Requests {
-			same := strings.EqualFold(vector.Method, r.Method) && vector.Target == target && vector.Host == r.Host && vector.Body == string(body)
+			same := strings.EqualFold(vector.Method, r.Method) && vector.Target == target &&
+				vector.Host == r.Host && vector.Body == string(body)
 			for _, name := range []string{"Date", "Digest", "X-Copernica-ID"} {
 				same = same && slices.Equal(r.Header.Values(name), []string{vector.Get(name)})
 			}

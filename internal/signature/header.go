@@ -82,8 +82,12 @@ func parseSignature(fields []string) (parameters, error) {
 	if p.covered, err = parseCovered(values["headers"]); err != nil {
 		return parameters{}, err
 	}
-	p.signature, err = decodeSignature(values["signature"])
-	return p, err
+	// A folded header has spaces in the signature.
+	p.signature, err = strictBase64.DecodeString(withoutSpace.Replace(values["signature"]))
+	if err != nil || len(p.signature) < minSignature || len(p.signature) > maxSignature {
+		return parameters{}, refuse(ReasonMalformedSignature)
+	}
+	return p, nil
 }
 
 // separators may stand between parameters.
@@ -155,20 +159,11 @@ func parseCovered(list string) ([]string, error) {
 	return covered, nil
 }
 
-// strictBase64 accepts one spelling of the same bytes only, but for CR and LF, which no header
-// value has (RFC 4648, sections 3.2, 3.3 and 3.5).
+// strictBase64 accepts one spelling of the same bytes only (RFC 4648, sections 3.2, 3.3 and 3.5). It
+// ignores CR and LF, which no header has.
 var strictBase64 = base64.StdEncoding.Strict()
 
 var withoutSpace = strings.NewReplacer(" ", "", "\t", "")
-
-// decodeSignature reads the signature (section 2.1.4). A folded header has spaces in it.
-func decodeSignature(s string) ([]byte, error) {
-	signature, err := strictBase64.DecodeString(withoutSpace.Replace(s))
-	if err != nil || len(signature) < minSignature || len(signature) > maxSignature {
-		return nil, refuse(ReasonMalformedSignature)
-	}
-	return signature, nil
-}
 
 // lower returns s with ASCII letters in lower case. Unlike with strings.ToLower, no other letter
 // becomes one of ASCII.

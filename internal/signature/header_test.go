@@ -13,7 +13,8 @@ import (
 var (
 	sigText    = strings.Repeat("A", 171) + "=" // 128 zero bytes
 	listText   = "(request-target) host date digest x-copernica-id"
-	headerText = `keyId="` + goodName + `",algorithm="rsa-sha256",headers="` + listText + `",signature="` + sigText + `"`
+	headerText = `keyId="` + goodName + `",algorithm="rsa-sha256",headers="` + listText +
+		`",signature="` + sigText + `"`
 )
 
 // numbered returns x0=1, x1=1 and so on.
@@ -38,30 +39,32 @@ func withSignatureOf(size int) string {
 	return headerWith(sigText, base64.StdEncoding.EncodeToString(make([]byte, size)))
 }
 
+// padded returns headerText with another parameter that makes it so long.
+func padded(size int) string {
+	return headerText + `,x="` + strings.Repeat("x", size-len(headerText)-5) + `"`
+}
+
 var headerCases = []struct{ name, header, reason string }{
 	{"as it is", headerText, ""},
 	{"separated by white space", strings.ReplaceAll(headerText, `",`, `" `+"\t"), ""},
-	{"separated by both", strings.ReplaceAll(headerText, `",`, `" , `), ""},
 	{"empty elements", ", ," + strings.ReplaceAll(headerText, `",`, `",,`) + " ,", ""},
 	{"white space around =", strings.ReplaceAll(headerText, `="`, ` = "`), ""},
 	{"names in another case", strings.NewReplacer("keyId", "KEYID", "headers", "hEaders").Replace(headerText), ""},
 	{"algorithm in another case", headerWith("rsa-sha256", "RSA-SHA256"), ""},
 	{"list in another case", headerWith(listText, strings.ToUpper(listText)), ""},
-	{"in another order", headerText[strings.Index(headerText, "headers"):] + "," + headerText[:strings.Index(headerText, ",headers")], ""},
+	{"in another order", `headers="` + listText + `",` + headerWith(`headers="`+listText+`",`, ""), ""},
 	{"unknown parameters", `nonce="a,b=\"c\"",v=1,` + headerText, ""},
 	{"white space in the signature", headerWith(sigText, " "+sigText[:70]+" \t"+sigText[70:]+" "), ""},
-	{"a tab in the signature", headerWith(sigText, sigText[:70]+"\t"+sigText[70:]), ""},
 	{"white space in the list", headerWith("host date", "  host \t date "), ""},
 	{"white space of Unicode in the list", headerWith("host date", "host\u2003date\u00a0"), ""},
 	{"other characters", headerText + ",x=\"a\tb é\"", ""},
-	{"as long as it may be", headerText + `,x="` + strings.Repeat("x", maxSignatureHeader-len(headerText)-5) + `"`, ""},
+	{"as long as it may be", padded(maxSignatureHeader), ""},
 	{"as many parameters as there may be", headerText + "," + numbered(maxParameters-4, ","), ""},
 	{"signature of the largest key", withSignatureOf(maxSignature), ""},
 
 	{"empty", "", ReasonMissingParameter},
 	{"only separators", " , ", ReasonMissingParameter},
 	{"no separator", headerWith(`",alg`, `"alg`), ReasonMalformedSignature},
-	{"another separator", headerWith(`",alg`, `";alg`), ReasonMalformedSignature},
 	{"not closed", strings.TrimSuffix(headerText, `"`), ReasonMalformedSignature},
 	{"closed by an escaped quote", strings.TrimSuffix(headerText, `"`) + `\"`, ReasonMalformedSignature},
 	{"ends in a backslash", strings.TrimSuffix(headerText, `"`) + `\`, ReasonMalformedSignature},
@@ -73,14 +76,11 @@ var headerCases = []struct{ name, header, reason string }{
 	{"a token where a string has to be", headerWith(`"rsa-sha256"`, `rsa-sha256`), ReasonMalformedSignature},
 	{"escaped", headerWith(`"rsa-sha256"`, `"rsa\-sha256"`), ReasonUnsupportedAlgorithm},
 	{"NUL", headerText + ",x=\"\x00\"", ReasonMalformedSignature},
-	{"CR", headerText + ",x=\"\r\"", ReasonMalformedSignature},
 	{"LF", headerText + ",x=\"\n\"", ReasonMalformedSignature},
-	{"DEL", headerText + "\x7f", ReasonMalformedSignature},
-	{"too long", headerText + `,x="` + strings.Repeat("x", maxSignatureHeader-len(headerText)-4) + `"`, ReasonMalformedSignature},
+	{"too long", padded(maxSignatureHeader + 1), ReasonMalformedSignature},
 	{"too many parameters", headerText + "," + numbered(maxParameters-3, ","), ReasonMalformedSignature},
 	{"an unknown one twice", headerText + `,x=1,X="2"`, ReasonRepeatedParameter},
 	{"keyId twice", `keyid="x",` + headerText, ReasonRepeatedParameter},
-	{"headers twice", headerText + `,Headers="date"`, ReasonRepeatedParameter},
 	{"an empty one twice", headerText + `,algorithm=""`, ReasonRepeatedParameter},
 	{"created", headerText + `,created=1795256100`, ReasonForbiddenParameter},
 	{"expires", headerText + `,Expires="1795256100"`, ReasonForbiddenParameter},
@@ -88,16 +88,12 @@ var headerCases = []struct{ name, header, reason string }{
 	{"no algorithm", headerWith("algorithm", "x"), ReasonMissingParameter},
 	{"no list", headerWith("headers", "x"), ReasonMissingParameter},
 	{"an empty list", headerWith(listText, ""), ReasonMissingParameter},
-	{"algorithm empty", headerWith("rsa-sha256", ""), ReasonMissingParameter},
-	{"signature empty", headerWith(sigText, ""), ReasonMissingParameter},
-	{"signature of spaces", headerWith(sigText, " "), ReasonMalformedSignature},
 	{"signature without padding", headerWith(sigText, strings.TrimRight(sigText, "=")), ReasonMalformedSignature},
 	{"signature with other padding bits", headerWith("AA="+`"`, "AB="+`"`), ReasonMalformedSignature},
 	{"signature for URLs", headerWith("AAAA", "A-_A"), ReasonMalformedSignature},
 	{"signature shorter than any key's", withSignatureOf(minSignature - 1), ReasonMalformedSignature},
 	{"signature longer than any key's", withSignatureOf(maxSignature + 1), ReasonMalformedSignature},
 	{"covers what is no name", headerWith(" date", " da;te"), ReasonMalformedSignature},
-	{"covers (created)", headerWith(" date", " date (created)"), ReasonMalformedSignature},
 	{"covers a header twice", headerWith(" date", " date DATE"), ReasonRepeatedHeader},
 	{"covers too little", headerWith(" date", ""), ReasonUncoveredHeader},
 }
@@ -111,10 +107,10 @@ func TestParseSignature(t *testing.T) {
 		}
 		require.NoError(t, err, tc.name)
 		assert.Equal(t, goodName, p.keyID, tc.name)
-		assert.Zero(t, strings.Trim(string(p.signature), "\x00"), tc.name)
+		assert.Empty(t, strings.Trim(string(p.signature), "\x00"), tc.name)
 		assert.Equal(t, strings.Fields(listText), p.covered, tc.name)
 	}
-	for _, algorithm := range []string{"hs2019", "hmac-sha256", "rsa-sha1", "rsa-md5", "rsa-sha512", "ecdsa-sha256", "ed25519", "none"} {
+	for algorithm := range strings.FieldsSeq("hs2019 hmac-sha256 rsa-sha1 rsa-md5 rsa-sha512 ed25519 none") {
 		_, err := parseSignature([]string{headerWith("rsa-sha256", algorithm)})
 		assertRefused(t, ReasonUnsupportedAlgorithm, err, algorithm)
 	}
@@ -140,23 +136,16 @@ func TestKeyNames(t *testing.T) {
 		strings.Repeat("a", 63) + keyDomain:  true,
 		strings.Repeat("a", 64) + keyDomain:  false,
 		"one._domainkey.copernica.com.":      false,
-		"_domainkey.copernica.com":           false,
 		keyDomain:                            false,
 		"a.one" + keyDomain:                  false,
-		"one._domainkey.mail.copernica.com":  false,
 		"one._domainkey.copernica.com.evil":  false,
 		"one._domainkey.evilcopernica.com":   false,
-		"one.domainkey.copernica.com":        false,
-		"one.copernica.com":                  false,
-		"copernica.com":                      false,
-		"evil.com/.copernica.com":            false,
 		"evil.com/._domainkey.copernica.com": false,
 		"o_e" + keyDomain:                    false,
 		"-one" + keyDomain:                   false,
 		"one-" + keyDomain:                   false,
 		"*" + keyDomain:                      false,
 		" one" + keyDomain:                   false,
-		"one._domainkey.copernica.com ":      false,
 		"\u00e9" + keyDomain:                 false,
 		"o\u212Ae" + keyDomain:               false, // the sign for kelvin, whose lower case is k
 		"one._domain\u212Aey.copernica.com":  false,

@@ -78,11 +78,10 @@ func parseKeyRecord(record string) (*rsa.PublicKey, error) {
 	if !found {
 		return nil, errNoKey
 	}
-	p = strings.Join(strings.FieldsFunc(p, isFoldingSpace), "")
 	if p == "" {
 		return nil, errRevoked
 	}
-	der, err := base64.StdEncoding.DecodeString(p)
+	der, err := base64.StdEncoding.DecodeString(withoutSpace.Replace(p))
 	if err != nil {
 		return nil, errNoKey
 	}
@@ -92,13 +91,12 @@ func parseKeyRecord(record string) (*rsa.PublicKey, error) {
 // parseKey reads the key itself. RFC 6376 says RSAPublicKey and its examples have
 // SubjectPublicKeyInfo (RFC Errata 3017), so verifiers accept both.
 func parseKey(der []byte) (*rsa.PublicKey, error) {
-	var key *rsa.PublicKey
-	if parsed, err := x509.ParsePKIXPublicKey(der); err == nil {
-		key, _ = parsed.(*rsa.PublicKey)
-	} else if key, err = x509.ParsePKCS1PublicKey(der); err != nil {
-		return nil, errNoKey
+	parsed, err := x509.ParsePKIXPublicKey(der)
+	key, isRSA := parsed.(*rsa.PublicKey)
+	if !isRSA {
+		key, err = x509.ParsePKCS1PublicKey(der)
 	}
-	if key == nil {
+	if err != nil {
 		return nil, errNoKey
 	}
 	bits := key.N.BitLen()
@@ -109,6 +107,9 @@ func parseKey(der []byte) (*rsa.PublicKey, error) {
 	return key, nil
 }
 
+// foldingSpace are the characters of FWS (RFC 6376, section 2.8).
+const foldingSpace = " \t\r\n"
+
 type tag struct{ name, value string }
 
 // parseTags reads a tag list (RFC 6376, section 3.2), in which no name may be repeated.
@@ -116,16 +117,16 @@ func parseTags(list string) ([]tag, bool) {
 	if len(list) > maxRecord {
 		return nil, false
 	}
-	list = strings.TrimRightFunc(list, isFoldingSpace)
+	list = strings.TrimRight(list, foldingSpace)
 	var tags []tag
 	for spec := range strings.SplitSeq(strings.TrimSuffix(list, ";"), ";") {
 		name, value, ok := strings.Cut(spec, "=")
-		name = strings.TrimFunc(name, isFoldingSpace)
+		name = strings.Trim(name, foldingSpace)
 		repeated := slices.ContainsFunc(tags, func(t tag) bool { return t.name == name })
 		if !ok || name == "" || repeated || len(tags) == maxTags {
 			return nil, false
 		}
-		tags = append(tags, tag{name, strings.TrimFunc(value, isFoldingSpace)})
+		tags = append(tags, tag{name, strings.Trim(value, foldingSpace)})
 	}
 	return tags, true
 }
@@ -133,14 +134,9 @@ func parseTags(list string) ([]tag, bool) {
 // lists reports whether a list that is separated by colons holds name, in any case.
 func lists(list, name string) bool {
 	for item := range strings.SplitSeq(list, ":") {
-		if lower(strings.TrimFunc(item, isFoldingSpace)) == name {
+		if lower(strings.Trim(item, foldingSpace)) == name {
 			return true
 		}
 	}
 	return false
-}
-
-// isFoldingSpace reports whether r is part of FWS (RFC 6376, section 2.8).
-func isFoldingSpace(r rune) bool {
-	return r == ' ' || r == '\t' || r == '\r' || r == '\n'
 }

@@ -66,22 +66,16 @@ func within(now, since time.Time, d time.Duration) bool {
 // Names that have verified a call are known. Unknown names, which may be made up, neither evict
 // them nor delay their lookups.
 type keyCache struct {
-	resolver    Resolver
-	now         func() time.Time
-	observe     func(string)
-	onKnownKeys func([]string)
-
-	lookUp   func(name string) (nameState, error) // until cancel
-	cancel   context.CancelFunc
+	options  Options
+	start    func(name string) <-chan singleflight.Result // a lookup, or joins the one under way
+	cancel   context.CancelFunc                           // ends all lookups
 	lookups  sync.WaitGroup
-	shared   singleflight.Group
 	limiter  *rate.Limiter
 	unknowns chan struct{} // holds one for each lookup of an unknown name
 
-	notifying sync.Mutex // held while onKnownKeys is called, so that the last call has the latest names
+	notifying sync.Mutex // held while OnKnownKeys is called, so that the last call has the latest names
 
 	mu      sync.Mutex
-	closed  bool
 	known   *simplelru.LRU[string, nameState]
 	unknown *simplelru.LRU[string, nameState]
 }
@@ -89,20 +83,20 @@ type keyCache struct {
 func newKeyCache(o Options) *keyCache {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &keyCache{
-		resolver:    o.Resolver,
-		now:         o.Now,
-		observe:     o.Observe,
-		onKnownKeys: o.OnKnownKeys,
-		cancel:      cancel,
-		limiter:     rate.NewLimiter(unknownPerSecond, unknownPerSecond),
-		unknowns:    make(chan struct{}, unknownAtOnce),
+		options:  o,
+		cancel:   cancel,
+		limiter:  rate.NewLimiter(unknownPerSecond, unknownPerSecond),
+		unknowns: make(chan struct{}, unknownAtOnce),
 	}
-	c.lookUp = func(name string) (nameState, error) { return c.lookUpUntil(ctx, name) }
+	var lookups singleflight.Group
+	c.start = func(name string) <-chan singleflight.Result {
+		return lookups.DoChan(name, func() (any, error) { return c.lookUp(ctx, name) })
+	}
 	// They fail for sizes below 1 only.
 	c.known, _ = simplelru.NewLRU[string, nameState](maxKnown, nil)
 	c.unknown, _ = simplelru.NewLRU[string, nameState](maxUnknown, nil)
 	for _, name := range o.KnownKeys {
-		c.known.Add(name, nameState{verified: c.now()})
+		c.known.Add(name, nameState{verified: c.options.Now()})
 	}
 	return c
 }
@@ -110,7 +104,7 @@ func newKeyCache(o Options) *keyCache {
 // verify checks a signature with the keys of a name. Where it does not match, the key may have been
 // changed since it was looked up, which only a lookup from now on can tell.
 func (c *keyCache) verify(ctx context.Context, name string, sum, signature []byte) error {
-	began := c.now()
+	began := c.options.Now()
 	for _, since := range []time.Time{{}, began} {
 		s, err := c.get(ctx, name, since)
 		switch {
@@ -136,7 +130,7 @@ func (c *keyCache) get(ctx context.Context, name string, since time.Time) (nameS
 	c.mu.Lock()
 	s, _ := c.find(name)
 	c.mu.Unlock()
-	now := c.now()
+	now := c.options.Now()
 	if within(now, s.asked, s.validFor) && !s.asked.Before(since) {
 		if s.err == nil && !within(now, s.asked, s.renewAfter) {
 			c.start(name) // Nobody waits for it.
@@ -168,15 +162,10 @@ func (c *keyCache) find(name string) (s nameState, known bool) {
 	return s, known
 }
 
-// start starts a lookup of a name, or joins the one under way.
-func (c *keyCache) start(name string) <-chan singleflight.Result {
-	return c.shared.DoChan(name, func() (any, error) { return c.lookUp(name) })
-}
-
-// lookUpUntil looks up a name and stores the result, unless ctx ends first.
-func (c *keyCache) lookUpUntil(ctx context.Context, name string) (nameState, error) {
+// lookUp looks up a name and stores the result, unless ctx ends first.
+func (c *keyCache) lookUp(ctx context.Context, name string) (nameState, error) {
 	c.mu.Lock()
-	if c.closed {
+	if ctx.Err() != nil {
 		c.mu.Unlock()
 		return nameState{}, unavailable("closed")
 	}
@@ -186,7 +175,7 @@ func (c *keyCache) lookUpUntil(ctx context.Context, name string) (nameState, err
 	c.mu.Unlock()
 
 	// A clock that was set back must not make the wait longer.
-	wait := time.NewTimer(min(s.asked.Add(recheckEvery).Sub(c.now()), recheckEvery))
+	wait := time.NewTimer(min(s.asked.Add(recheckEvery).Sub(c.options.Now()), recheckEvery))
 	defer wait.Stop()
 	select {
 	case <-wait.C:
@@ -199,12 +188,12 @@ func (c *keyCache) lookUpUntil(ctx context.Context, name string) (nameState, err
 		}
 		defer func() { <-c.unknowns }()
 	}
-	asked := c.now()
-	keys, outcome := lookUp(ctx, c.resolver, name)
+	asked := c.options.Now()
+	keys, outcome := lookUpKeys(ctx, c.options.Resolver, name)
 	if ctx.Err() != nil {
 		return nameState{}, unavailable("closed")
 	}
-	c.observe(outcome)
+	c.options.Observe(outcome)
 	return c.store(name, asked, keys, outcome), nil
 }
 
@@ -223,7 +212,7 @@ func (c *keyCache) waitForTurn(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return unavailable("closed")
 	}
-	c.observe(LookupLimited)
+	c.options.Observe(LookupLimited)
 	return unavailable(LookupLimited)
 }
 
@@ -257,13 +246,12 @@ func (c *keyCache) store(name string, asked time.Time, keys []*rsa.PublicKey, ou
 			known, s.verified = false, time.Time{}
 		}
 	}
+	removed := !known && c.known.Remove(name)
 	if known {
 		c.known.Add(name, s)
-		c.mu.Unlock()
-		return s
+	} else {
+		c.unknown.Add(name, s)
 	}
-	c.unknown.Add(name, s)
-	removed := c.known.Remove(name)
 	c.mu.Unlock()
 	if removed {
 		c.notify()
@@ -275,38 +263,34 @@ func (c *keyCache) store(name string, asked time.Time, keys []*rsa.PublicKey, ou
 func (c *keyCache) confirm(name string, s nameState) {
 	c.mu.Lock()
 	latest, known := c.find(name)
-	if errors.As(latest.err, new(*Refusal)) {
-		// It was revoked meanwhile.
-		c.mu.Unlock()
-		return
-	}
 	if latest.asked.IsZero() {
-		// It was evicted meanwhile.
-		latest = s
+		latest = s // It was evicted meanwhile.
 	}
-	latest.verified = c.now()
-	c.known.Add(name, latest)
-	c.unknown.Remove(name)
+	revoked := errors.As(latest.err, new(*Refusal)) // meanwhile
+	if !revoked {
+		latest.verified = c.options.Now()
+		c.known.Add(name, latest)
+		c.unknown.Remove(name)
+	}
 	c.mu.Unlock()
-	if !known {
+	if !known && !revoked {
 		c.notify()
 	}
 }
 
-// notify calls onKnownKeys with the names of known keys.
+// notify calls OnKnownKeys with the names of known keys.
 func (c *keyCache) notify() {
 	c.notifying.Lock()
 	defer c.notifying.Unlock()
 	c.mu.Lock()
 	names := c.known.Keys()
 	c.mu.Unlock()
-	c.onKnownKeys(names)
+	c.options.OnKnownKeys(names)
 }
 
 // close ends the lookups that are under way and waits for them.
 func (c *keyCache) close() {
-	c.mu.Lock()
-	c.closed = true
+	c.mu.Lock() // No lookup may be added while they are waited for.
 	c.cancel()
 	c.mu.Unlock()
 	c.lookups.Wait()

@@ -45,231 +45,200 @@ func (f *fixture) sendGood(t *testing.T) error {
 // sendForged sends a call that nobody signed.
 func (f *fixture) sendForged(keyID string) error {
 	r := newRequest(nil)
-	r.Set("Date", f.now().UTC().Format(dateLayouts[0]))
+	r.Set("Date", f.options.Now().UTC().Format(dateLayouts[0]))
 	r.Set("Signature", strings.Replace(headerText, goodName, keyID, 1))
 	return f.check(unparsed(r))
 }
 
-func TestKeysAreCached(t *testing.T) {
+// step is what happens to the key of goodName and what a call then gets.
+type step struct {
+	wait    time.Duration
+	dns     any             // new records, or the error of lookups; nil: as before
+	key     *rsa.PrivateKey // that signs the call
+	want    string          // a reason, or one of those below
+	lookups int             // so far, with those in the background
+}
+
+const (
+	accepted    = "accepted"
+	unavailably = "unavailable"
+)
+
+// TestKeyLifecycle plays what can happen to a key over time.
+func TestKeyLifecycle(t *testing.T) {
+	good, other := goodKey(), otherKey()
+	goodRecord, otherRecord := []string{keyRecord(good)}, []string{keyRecord(other)}
+	absent, unusable, revoked := []string{}, []string{"hello"}, []string{"v=DKIM1; p="}
+	for name, steps := range map[string][]step{
+		"cached, then renewed in the background": {
+			{0, nil, good, accepted, 1},
+			{renewFrom - time.Second, nil, good, accepted, 1},
+			{time.Second, nil, good, accepted, 2},
+			{renewFrom - time.Second, nil, good, accepted, 2},
+			{freshFor, nil, good, accepted, 3},
+		},
+		"revoked while in use": {
+			{0, nil, good, accepted, 1},
+			{renewFrom, revoked, good, accepted, 2}, // what the renewal finds is for the next call
+			{0, nil, good, ReasonRevokedKey, 2},
+			{absentFor, absent, good, ReasonNoKey, 3}, // it does not count as good any more
+		},
+		"revoked while idle": {
+			{0, nil, good, accepted, 1},
+			{freshFor, revoked, good, ReasonRevokedKey, 2},
+		},
+		"revoked after a failure long ago": {
+			{0, nil, good, accepted, 1},
+			{time.Second, errServfail, other, unavailably, 2},
+			{freshFor, revoked, good, ReasonRevokedKey, 3},
+		},
+		"found by a call that does not match to be revoked": {
+			{0, nil, good, accepted, 1},
+			{time.Second, revoked, other, ReasonRevokedKey, 2},
+			{0, nil, good, ReasonRevokedKey, 2},
+		},
+		"absent, then unusable, then good": {
+			{0, absent, good, ReasonNoKey, 1},
+			{0, nil, good, ReasonNoKey, 1},
+			{absentFor, unusable, good, ReasonUnusableKey, 2},
+			{absentFor, goodRecord, good, accepted, 3},
+		},
+		"failing, then good": {
+			{0, errServfail, good, unavailably, 1},
+			{0, nil, good, unavailably, 1},
+			{failedFor, errTimedOut, good, unavailably, 2},
+			{failedFor, goodRecord, good, accepted, 3},
+		},
+		"absent but never good": {
+			{0, nil, other, ReasonSignatureMismatch, 1},
+			{freshFor, absent, good, ReasonNoKey, 2},
+		},
+		// The sender does not remove what it has just used.
+		"good, then absent": {
+			{0, nil, good, accepted, 1},
+			{freshFor, absent, good, unavailably, 2},
+			{0, nil, good, unavailably, 2},
+			{lastGood - freshFor - time.Second, nil, good, unavailably, 3},
+			{absentFor, nil, good, ReasonNoKey, 4},
+		},
+		"good, then unusable": {
+			{0, nil, good, accepted, 1},
+			{freshFor, unusable, good, unavailably, 2},
+			{lastGood - freshFor, nil, good, ReasonUnusableKey, 3},
+		},
+		"rotated": {
+			{0, nil, good, accepted, 1},
+			{time.Minute, otherRecord, other, accepted, 2},
+			{time.Millisecond, nil, good, ReasonSignatureMismatch, 3},
+			{time.Minute, append(otherRecord, goodRecord...), good, accepted, 4},
+			{0, nil, other, accepted, 4},
+		},
+		// A forged call before the rotation does not use up the lookup for the first good one.
+		"rotated right after a forged call": {
+			{0, nil, good, accepted, 1},
+			{time.Minute, nil, other, ReasonSignatureMismatch, 2},
+			{time.Millisecond, otherRecord, other, accepted, 3},
+		},
+		"rotated a while after a forged call": {
+			{0, nil, good, accepted, 1},
+			{time.Minute, nil, other, ReasonSignatureMismatch, 2},
+			{5 * time.Second, otherRecord, other, accepted, 3},
+		},
+		"DNS fails":           failingFor(errServfail),
+		"DNS does not answer": failingFor(errTimedOut),
+		"no connection":       failingFor(errors.New("refused")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			withFakeTime(t, func(t *testing.T, f *fixture) {
+				for i, step := range steps {
+					time.Sleep(step.wait)
+					switch dns := step.dns.(type) {
+					case []string:
+						f.dns.set(goodName, dns...)
+					case error:
+						f.dns.fail(dns)
+					}
+					began := time.Now()
+					got := accepted
+					if err := f.send(t, goodName, step.key); errors.Is(err, ErrKeyUnavailable) {
+						got = unavailably
+					} else if err != nil {
+						got = reasonOf(err)
+					}
+					assert.Equal(t, step.want, got, "step %d", i)
+					assert.LessOrEqual(t, time.Since(began), recheckEvery, "step %d", i)
+					synctest.Wait()
+					lookups := 0
+					for _, n := range f.looked() {
+						lookups += n
+					}
+					assert.Equal(t, step.lookups, lookups, "step %d", i)
+				}
+			})
+		})
+	}
+}
+
+// failingFor has the last good key used while lookups fail with err, for a day.
+func failingFor(err error) []step {
+	return []step{
+		{0, nil, goodKey(), accepted, 1},
+		{renewFrom, err, goodKey(), accepted, 2},
+		{retryEvery - time.Second, nil, goodKey(), accepted, 2},
+		{time.Second, nil, goodKey(), accepted, 3},
+		{12 * time.Hour, nil, goodKey(), accepted, 4},
+		{lastGood - 12*time.Hour - renewFrom - retryEvery - time.Second, nil, goodKey(), accepted, 5},
+		{time.Millisecond, nil, otherKey(), unavailably, 6}, // the key may have been changed
+		{time.Second, nil, goodKey(), unavailably, 7},
+		{0, nil, goodKey(), unavailably, 7},
+		{failedFor, []string{keyRecord(goodKey())}, goodKey(), accepted, 8},
+	}
+}
+
+func TestTimeoutsAreTriedAgain(t *testing.T) {
 	withFakeTime(t, func(t *testing.T, f *fixture) {
-		for range 3 {
-			require.NoError(t, f.sendGood(t))
-			require.NoError(t, f.send(t, strings.ToUpper(goodName), goodKey()), "one key in any case")
-		}
-		assert.Equal(t, 1, f.dns.count())
-		assert.Equal(t, map[string]int{LookupFound: 1}, f.looked())
+		f.dns.setHook(func(ctx context.Context, _ string) { <-ctx.Done() })
+		began := time.Now()
+		assertUnavailable(t, f.sendGood(t))
+		assert.Equal(t, attempts*attemptTimeout, time.Since(began))
+		assert.Equal(t, attempts, f.dns.count())
+		assert.Equal(t, map[string]int{LookupTimeout: 1}, f.looked())
 	})
 }
 
-func TestKeysAreRenewedAhead(t *testing.T) {
+func TestNobodyWaitsForARenewal(t *testing.T) {
 	withFakeTime(t, func(t *testing.T, f *fixture) {
 		require.NoError(t, f.sendGood(t))
-		time.Sleep(renewFrom - time.Second)
-		require.NoError(t, f.sendGood(t))
-		synctest.Wait()
-		assert.Equal(t, 1, f.dns.count())
-
-		time.Sleep(time.Second)
-		release := make(chan struct{})
-		f.dns.setHook(func(context.Context, string) { <-release })
-		for range 5 {
-			require.NoError(t, f.sendGood(t), "nobody waits for it")
-		}
-		synctest.Wait()
-		close(release)
-		synctest.Wait()
-		assert.Equal(t, 2, f.dns.count(), "once")
-
-		time.Sleep(renewFrom - time.Second)
-		require.NoError(t, f.sendGood(t))
-		synctest.Wait()
-		assert.Equal(t, 2, f.dns.count(), "time counts from the renewal")
-	})
-}
-
-func TestRevokedKeys(t *testing.T) {
-	const revoked = "v=DKIM1; p="
-	withFakeTime(t, func(t *testing.T, f *fixture) {
-		require.NoError(t, f.sendGood(t))
-		f.dns.set(goodName, revoked)
 		time.Sleep(renewFrom)
-		require.NoError(t, f.sendGood(t), "what the renewal finds is for the next call")
+		f.dns.setHook(func(context.Context, string) { time.Sleep(time.Second) })
+		began := time.Now()
+		for range 5 {
+			require.NoError(t, f.sendGood(t))
+		}
+		assert.Zero(t, time.Since(began))
+		time.Sleep(time.Second)
 		synctest.Wait()
-		assertRefused(t, ReasonRevokedKey, f.sendGood(t))
-		// It does not count as good any more.
-		f.dns.set(goodName)
-		time.Sleep(absentFor)
-		assertRefused(t, ReasonNoKey, f.sendGood(t))
+		assert.Equal(t, 2, f.dns.count(), "one lookup for all")
 	})
+}
+
+// A call that was under way when the key was revoked does not bring it back.
+func TestConfirmAfterRevocation(t *testing.T) {
 	withFakeTime(t, func(t *testing.T, f *fixture) {
 		require.NoError(t, f.sendGood(t))
 		state, err := f.keys.get(t.Context(), goodName, time.Time{})
 		require.NoError(t, err)
-		f.dns.set(goodName, revoked)
+		f.dns.set(goodName, "v=DKIM1; p=")
 		time.Sleep(freshFor)
-		assertRefused(t, ReasonRevokedKey, f.sendGood(t), "an idle key is looked up before it is used")
-		assert.Equal(t, map[string]int{LookupFound: 1, LookupRevoked: 1}, f.looked())
-		// A call that was under way does not bring it back.
+		assertRefused(t, ReasonRevokedKey, f.sendGood(t))
 		f.keys.confirm(goodName, state)
 		assertRefused(t, ReasonRevokedKey, f.sendGood(t))
 	})
 }
 
-func TestTheLastGoodKeyIsUsedWhileDNSFails(t *testing.T) {
-	for _, failure := range []error{errServfail, errTimedOut, errors.New("refused")} {
-		withFakeTime(t, func(t *testing.T, f *fixture) {
-			require.NoError(t, f.sendGood(t))
-			f.dns.fail(failure)
-			time.Sleep(renewFrom)
-			require.NoError(t, f.sendGood(t))
-			synctest.Wait()
-			asked := f.dns.count()
-
-			time.Sleep(retryEvery - time.Second)
-			require.NoError(t, f.sendGood(t))
-			synctest.Wait()
-			assert.Equal(t, asked, f.dns.count(), "not asked again so soon")
-			time.Sleep(time.Second)
-			require.NoError(t, f.sendGood(t))
-			synctest.Wait()
-			assert.Greater(t, f.dns.count(), asked)
-
-			for at := renewFrom + retryEvery; at < lastGood-time.Hour; at += time.Hour {
-				time.Sleep(time.Hour)
-				require.NoError(t, f.sendGood(t), at)
-				synctest.Wait()
-			}
-			assertUnavailable(t, f.send(t, goodName, otherKey()), "the key may have been changed")
-
-			time.Sleep(time.Hour)
-			assertUnavailable(t, f.sendGood(t))
-			asked = f.dns.count()
-			assertUnavailable(t, f.sendGood(t))
-			assert.Equal(t, asked, f.dns.count(), "failures are cached for a moment")
-
-			f.dns.set(goodName, keyRecord(goodKey()))
-			time.Sleep(failedFor)
-			require.NoError(t, f.sendGood(t))
-		})
-	}
+// A lookup that began before the key was changed is not the one for a call after the change.
+func TestRotationDuringALookup(t *testing.T) {
 	withFakeTime(t, func(t *testing.T, f *fixture) {
-		require.NoError(t, f.sendGood(t))
-		f.dns.fail(errServfail)
-		time.Sleep(lastGood - time.Second)
-		require.NoError(t, f.sendGood(t), "an idle one too")
-		time.Sleep(time.Second)
-		assertUnavailable(t, f.sendGood(t))
-	})
-	withFakeTime(t, func(t *testing.T, f *fixture) {
-		require.NoError(t, f.sendGood(t))
-		f.dns.fail(errServfail)
-		time.Sleep(time.Second)
-		assertUnavailable(t, f.send(t, goodName, otherKey()))
-		f.dns.set(goodName, "v=DKIM1; p=")
-		time.Sleep(freshFor)
-		assertRefused(t, ReasonRevokedKey, f.sendGood(t), "a failure long ago does not make an old key good")
-	})
-}
-
-func TestFailedLookups(t *testing.T) {
-	withFakeTime(t, func(t *testing.T, f *fixture) {
-		f.dns.fail(errServfail)
-		assertUnavailable(t, f.sendGood(t))
-		assertUnavailable(t, f.sendGood(t))
-		assert.Equal(t, map[string]int{LookupFailed: 1}, f.looked())
-		time.Sleep(failedFor)
-		f.dns.fail(errTimedOut)
-		assertUnavailable(t, f.sendGood(t))
-		assert.Equal(t, map[string]int{LookupFailed: 1, LookupTimeout: 1}, f.looked())
-		assert.Equal(t, 3, f.dns.count(), "what timed out is tried twice")
-		time.Sleep(failedFor)
-		f.dns.setHook(func(ctx context.Context, _ string) { <-ctx.Done() })
-		began := time.Now()
-		assertUnavailable(t, f.sendGood(t))
-		assert.Equal(t, attempts*attemptTimeout, time.Since(began))
-		f.dns.setHook(nil)
-		f.dns.set(goodName, keyRecord(goodKey()))
-		time.Sleep(failedFor)
-		require.NoError(t, f.sendGood(t))
-	})
-}
-
-func TestAbsentKeys(t *testing.T) {
-	withFakeTime(t, func(t *testing.T, f *fixture) {
-		f.dns.set(goodName)
-		for range 3 {
-			assertRefused(t, ReasonNoKey, f.sendGood(t))
-		}
-		assert.Equal(t, 1, f.dns.count())
-
-		time.Sleep(absentFor)
-		f.dns.set(goodName, "hello")
-		assertRefused(t, ReasonUnusableKey, f.sendGood(t))
-		time.Sleep(absentFor)
-		f.dns.set(goodName, keyRecord(goodKey()))
-		require.NoError(t, f.sendGood(t), "cached for a short time")
-		assert.Equal(t, map[string]int{LookupAbsent: 1, LookupUnusable: 1, LookupFound: 1}, f.looked())
-	})
-}
-
-func TestAGoodKeyThatDisappears(t *testing.T) {
-	for _, records := range [][]string{nil, {"hello"}} {
-		withFakeTime(t, func(t *testing.T, f *fixture) {
-			require.NoError(t, f.sendGood(t))
-			f.dns.set(goodName, records...)
-			time.Sleep(freshFor)
-			assertUnavailable(t, f.sendGood(t), "the sender does not remove what it has just used")
-			asked := f.dns.count()
-			assertUnavailable(t, f.sendGood(t))
-			assert.Equal(t, asked, f.dns.count())
-
-			time.Sleep(lastGood - freshFor - time.Second)
-			assertUnavailable(t, f.sendGood(t))
-			time.Sleep(absentFor)
-			require.ErrorAs(t, f.sendGood(t), new(*Refusal), "a day later")
-		})
-	}
-	withFakeTime(t, func(t *testing.T, f *fixture) {
-		// Found, but nothing was ever verified with it.
-		assertRefused(t, ReasonSignatureMismatch, f.send(t, goodName, otherKey()))
-		f.dns.set(goodName)
-		time.Sleep(freshFor)
-		assertRefused(t, ReasonNoKey, f.sendGood(t))
-	})
-}
-
-func TestRotation(t *testing.T) {
-	withFakeTime(t, func(t *testing.T, f *fixture) {
-		require.NoError(t, f.sendGood(t))
-		time.Sleep(time.Minute)
-		f.dns.set(goodName, keyRecord(otherKey()))
-		require.NoError(t, f.send(t, goodName, otherKey()), "a signature that does not match causes a lookup")
-		assert.Equal(t, 2, f.dns.count())
-		assertRefused(t, ReasonSignatureMismatch, f.sendGood(t))
-
-		time.Sleep(time.Minute)
-		f.dns.set(goodName, keyRecord(otherKey()), keyRecord(goodKey()))
-		require.NoError(t, f.sendGood(t), "both at once")
-		require.NoError(t, f.send(t, goodName, otherKey()))
-	})
-}
-
-// A forged call right before the key is changed does not use up the lookup for the first good one.
-func TestForgedCallsDoNotDisturbARotation(t *testing.T) {
-	for _, after := range []time.Duration{time.Millisecond, recheckEvery / 2, 5 * time.Second} {
-		withFakeTime(t, func(t *testing.T, f *fixture) {
-			require.NoError(t, f.sendGood(t))
-			time.Sleep(time.Minute)
-			assertRefused(t, ReasonSignatureMismatch, f.sendForged(goodName))
-			f.dns.set(goodName, keyRecord(otherKey()))
-			time.Sleep(after)
-			began := time.Now()
-			require.NoError(t, f.send(t, goodName, otherKey()))
-			assert.LessOrEqual(t, time.Since(began), recheckEvery)
-		})
-	}
-	withFakeTime(t, func(t *testing.T, f *fixture) {
-		// Nor does one whose lookup began before the change and is still under way.
 		require.NoError(t, f.sendGood(t))
 		time.Sleep(time.Minute)
 		changed := make(chan struct{})
@@ -301,12 +270,6 @@ func TestMismatchesDoNotFloodDNS(t *testing.T) {
 		wg.Wait()
 		assert.LessOrEqual(t, f.dns.count(), 2+int(time.Since(began)/recheckEvery))
 		require.NoError(t, f.sendGood(t))
-
-		// What such a lookup finds counts.
-		time.Sleep(time.Second)
-		f.dns.set(goodName, "v=DKIM1; p=")
-		assertRefused(t, ReasonRevokedKey, f.sendForged(goodName))
-		assertRefused(t, ReasonRevokedKey, f.sendGood(t))
 	})
 }
 

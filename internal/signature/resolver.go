@@ -1,6 +1,7 @@
 package signature
 
 import (
+	"cmp"
 	"context"
 	"crypto/rsa"
 	"errors"
@@ -21,12 +22,8 @@ func NewResolver(address string) *net.Resolver {
 	return &net.Resolver{
 		PreferGo: true,
 		Dial: func(ctx context.Context, network, system string) (net.Conn, error) {
-			server := address
-			if server == "" {
-				server = system
-			}
 			var d net.Dialer
-			conn, err := d.DialContext(ctx, network, server)
+			conn, err := d.DialContext(ctx, network, cmp.Or(address, system))
 			if err != nil {
 				return nil, err
 			}
@@ -60,9 +57,9 @@ const (
 	attemptTimeout = 2500 * time.Millisecond
 )
 
-// lookUp looks up the keys of a name. The dot makes it an absolute name, for which no search list
+// lookUpKeys looks up the keys of a name. The dot makes it an absolute name, for which no search list
 // is tried.
-func lookUp(ctx context.Context, resolver Resolver, name string) (keys []*rsa.PublicKey, outcome string) {
+func lookUpKeys(ctx context.Context, resolver Resolver, name string) (keys []*rsa.PublicKey, outcome string) {
 	for range attempts {
 		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
 		records, err := resolver.LookupTXT(attempt, name+".")

@@ -68,7 +68,7 @@ func TestLookup(t *testing.T) {
 			t.Parallel()
 			dns := startDNS(t)
 			dns.Set(goodName, tc.answer)
-			keys, outcome := lookUp(t.Context(), shortTimeout{NewResolver(dns.Address)}, goodName)
+			keys, outcome := lookUpKeys(t.Context(), shortTimeout{NewResolver(dns.Address)}, goodName)
 			assert.Len(t, keys, tc.keys)
 			assert.Equal(t, tc.outcome, outcome)
 			assert.Equal(t, tc.tcp, dns.Count(goodName, "tcp") > 0)
@@ -76,7 +76,7 @@ func TestLookup(t *testing.T) {
 		})
 	}
 	t.Run("no server", func(t *testing.T) {
-		_, outcome := lookUp(t.Context(), NewResolver("127.0.0.1:1"), goodName)
+		_, outcome := lookUpKeys(t.Context(), NewResolver("127.0.0.1:1"), goodName)
 		assert.Equal(t, LookupFailed, outcome)
 	})
 }

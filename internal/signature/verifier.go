@@ -19,25 +19,19 @@ import (
 // DefaultMaxAge is a good value of Options.MaxAge.
 const DefaultMaxAge = 5 * time.Minute
 
-// Options are the options of a Verifier. Those without a default are required.
+// Options are the options of a Verifier. All but Hosts, SignedPathPrefix and KnownKeys are required.
 type Options struct {
-	// Accounts are the accepted values of X-Copernica-ID, exactly as they are sent.
-	Accounts []string
-	// Hosts are the accepted values of Host, in any case, with the port if one is sent. Empty: any.
-	Hosts []string
-	// SignedPathPrefix is what a proxy stripped off the path. Empty: nothing.
-	SignedPathPrefix string
-	// MaxAge is how old the Date of a call may be.
-	MaxAge time.Duration
-	// Resolver looks up the keys.
-	Resolver Resolver
-	// Now returns the time.
-	Now func() time.Time
+	Accounts         []string      // accepted values of X-Copernica-ID, as they are sent
+	Hosts            []string      // accepted values of Host in any case, with the port if any; empty: all
+	SignedPathPrefix string        // what a proxy stripped off the path
+	MaxAge           time.Duration // of the Date of a call
+	Resolver         Resolver      // of the keys
+	Now              func() time.Time
+
 	// Observe is called with the outcome of each lookup of a key, one of Lookups, from several
 	// goroutines at once.
 	Observe func(outcome string)
 	// KnownKeys are names of keys that verified calls in an earlier run, least recently used first.
-	// Empty: none.
 	KnownKeys []string
 	// OnKnownKeys is called with the names of keys that have verified calls when they change.
 	OnKnownKeys func(names []string)
@@ -45,27 +39,17 @@ type Options struct {
 
 // Verifier checks that a call comes from one of the accounts. It is safe for concurrent use.
 type Verifier struct {
-	accounts []string
-	hosts    []string // in lower case
-	prefix   string
-	maxAge   time.Duration
-	now      func() time.Time
-	keys     *keyCache
+	options Options // with Hosts in lower case
+	keys    *keyCache
 }
 
 // NewVerifier returns a verifier. It starts nothing until a call needs a key.
 func NewVerifier(o Options) *Verifier {
-	v := &Verifier{
-		accounts: o.Accounts,
-		prefix:   o.SignedPathPrefix,
-		maxAge:   o.MaxAge,
-		now:      o.Now,
-		keys:     newKeyCache(o),
+	o.Hosts = slices.Clone(o.Hosts)
+	for i, host := range o.Hosts {
+		o.Hosts[i] = lower(host)
 	}
-	for _, host := range o.Hosts {
-		v.hosts = append(v.hosts, lower(host))
-	}
-	return v
+	return &Verifier{options: o, keys: newKeyCache(o)}
 }
 
 // Close cancels the lookups under way and waits for them. Calls whose key is not cached get
@@ -84,14 +68,14 @@ func (v *Verifier) Begin(r *http.Request) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	values, signed, err := readCovered(r, p.covered, v.prefix)
+	values, signed, err := readCovered(r, p.covered, v.options.SignedPathPrefix)
 	if err != nil {
 		return nil, err
 	}
-	if len(v.hosts) > 0 && !slices.Contains(v.hosts, lower(values["host"])) {
+	if len(v.options.Hosts) > 0 && !slices.Contains(v.options.Hosts, lower(values["host"])) {
 		return nil, refuse(ReasonUnknownHost)
 	}
-	if err := checkDate(values["date"], v.now(), v.maxAge); err != nil {
+	if err := checkDate(values["date"], v.options.Now(), v.options.MaxAge); err != nil {
 		return nil, err
 	}
 	digests, err := parseDigest(values["digest"])
@@ -101,11 +85,10 @@ func (v *Verifier) Begin(r *http.Request) (*Call, error) {
 	c := &Call{
 		verifier: v, account: values[accountHeader], parameters: p, signed: signed, digests: digests, body: r.Body,
 	}
-	if signed.lengthAt >= 0 {
-		return c, nil
-	}
-	if err := c.authenticate(r.Context()); err != nil {
-		return nil, err
+	if signed.lengthAt < 0 {
+		if err := c.authenticate(r.Context()); err != nil {
+			return nil, err
+		}
 	}
 	return c, nil
 }
@@ -170,7 +153,7 @@ func (c *Call) authenticate(ctx context.Context) error {
 	if err := c.verifier.keys.verify(ctx, c.keyID, sum[:], c.signature); err != nil {
 		return err
 	}
-	if !slices.Contains(c.verifier.accounts, c.account) {
+	if !slices.Contains(c.verifier.options.Accounts, c.account) {
 		return refuse(ReasonUnknownAccount)
 	}
 	c.authenticated = true

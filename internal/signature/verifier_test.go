@@ -2,17 +2,14 @@ package signature
 
 import (
 	"context"
-	"encoding/base64"
 	"flag"
-	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
-	"time"
+	"unicode"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -20,7 +17,10 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature/signaturetest"
 )
 
-type change func(r *signaturetest.Request)
+type (
+	req    = signaturetest.Request
+	change = func(r *req)
+)
 
 // attack is a request that is refused, or one that is accepted although it looks odd.
 type attack struct {
@@ -30,62 +30,31 @@ type attack struct {
 }
 
 func cover(names ...string) change {
-	return func(r *signaturetest.Request) { r.Covered = names }
+	return func(r *req) { r.Covered = names }
 }
 
 func coverToo(name string) change {
-	return func(r *signaturetest.Request) { r.Covered = append(r.Covered, name) }
+	return func(r *req) { r.Covered = append(r.Covered, name) }
 }
 
 func set(name, value string) change {
-	return func(r *signaturetest.Request) { r.Set(name, value) }
+	return func(r *req) { r.Set(name, value) }
 }
 
 func add(name, value string) change {
-	return func(r *signaturetest.Request) { r.Add(name, value) }
+	return func(r *req) { r.Add(name, value) }
 }
 
 func remove(name string) change {
-	return func(r *signaturetest.Request) { r.Remove(name) }
+	return func(r *req) { r.Remove(name) }
 }
 
 func host(host string) change {
-	return func(r *signaturetest.Request) { r.Host = host }
+	return func(r *req) { r.Host = host }
 }
 
 func target(target string) change {
-	return func(r *signaturetest.Request) { r.Target = target }
-}
-
-func date(ago time.Duration) change {
-	return set("Date", signedAt.Add(-ago).Format(http.TimeFormat))
-}
-
-func chunked(r *signaturetest.Request) {
-	r.SetChunked()
-}
-
-// signatureOf replaces the signature by so many zero bytes.
-func signatureOf(size int) change {
-	return func(r *signaturetest.Request) {
-		old := parameterIn(r.Get("Signature"), "signature")
-		r.Set("Signature", strings.Replace(r.Get("Signature"), old, base64.StdEncoding.EncodeToString(make([]byte, size)), 1))
-	}
-}
-
-// fold writes the Signature header as the sender's sample does.
-func fold(r *signaturetest.Request) {
-	s := r.Get("Signature")
-	s = strings.NewReplacer(`",signature="`, "\"\r\n     signature=\"", " content-length", "\r\n    Content-Length").Replace(s)
-	end := len(s) - 40
-	r.Set("Signature", s[:end]+"\r\n       "+s[end:])
-}
-
-// parameterIn returns a parameter of a Signature header.
-func parameterIn(header, name string) string {
-	_, rest, _ := strings.Cut(header, name+`="`)
-	value, _, _ := strings.Cut(rest, `"`)
-	return value
+	return func(r *req) { r.Target = target }
 }
 
 // attacks are what the whole check makes of requests. What a header may look like is in
@@ -94,7 +63,7 @@ func attacks() []attack {
 	const hostName, path = signaturetest.Host, "/failures?a=%2F"
 	all := []attack{
 		{"as the sender does it", nil, nil, ""},
-		{"mixed case", cover("(Request-Target)", "Host", "DATE", "Content-length", "X-Copernica-ID", "Digest"), nil, ""},
+		{"mixed case", cover("(Request-Target)", "Host", "DATE", "X-Copernica-ID", "Digest"), nil, ""},
 
 		// What is covered.
 		{"only what has to be", cover(required[:]...), nil, ""},
@@ -106,7 +75,7 @@ func attacks() []attack {
 		{"not ASCII", set("X-Nonce", "caf\xe9 \u00e9"), nil, ""},
 		{"repeated Digest in another case", nil, add("DIGEST", signaturetest.SHA256("")), ReasonRepeatedHeader},
 		{"another account beside", nil, add("X-Copernica-ID", "environment-2"), ReasonRepeatedHeader},
-		{"account with underscores", remove("X-Copernica-ID"), add("X_Copernica_ID", signaturetest.Account), ReasonMissingHeader},
+		{"underscores", remove("X-Copernica-ID"), add("X_Copernica_ID", signaturetest.Account), ReasonMissingHeader},
 		{"Host empty", host(""), nil, ReasonEmptyHeader},
 
 		// Account, host, date.
@@ -115,41 +84,38 @@ func attacks() []attack {
 		{"account changed", nil, set("X-Copernica-ID", "environment-1"), ReasonSignatureMismatch},
 		{"another host", host("hooks.example.com"), nil, ReasonUnknownHost},
 		{"host with a port", host(hostName + ":8550"), nil, ReasonUnknownHost},
-		{"host with a dot", host(hostName + "."), nil, ReasonUnknownHost},
 		{"host in another case", host("Hooks.Example.ORG"), nil, ""},
 		{"host changed in case", nil, host("Hooks.Example.ORG"), ReasonSignatureMismatch},
-		{"old", date(5*time.Minute + time.Second), nil, ReasonOld},
-		{"ahead", date(-time.Minute - time.Second), nil, ReasonFuture},
+		{"old", set("Date", "Sat, 21 Nov 2026 10:09:59 GMT"), nil, ReasonOld},
+		{"ahead", set("Date", "Sat, 21 Nov 2026 10:16:01 GMT"), nil, ReasonFuture},
 		{"no date", set("Date", "now"), nil, ReasonMalformedDate},
-		{"date changed", nil, date(-time.Second), ReasonSignatureMismatch},
+		{"date changed", nil, set("Date", "Sat, 21 Nov 2026 10:15:01 GMT"), ReasonSignatureMismatch},
 
 		// The request line.
-		{"method changed", nil, func(r *signaturetest.Request) { r.Method = "PUT" }, ReasonSignatureMismatch},
+		{"method changed", nil, func(r *req) { r.Method = "PUT" }, ReasonSignatureMismatch},
 		{"query changed", nil, target("/failures?a=/"), ReasonSignatureMismatch},
 		{"path encoded", nil, target("/%66ailures?a=%2F"), ReasonSignatureMismatch},
-		{"dots in the path", nil, target("/x/../failures?a=%2F"), ReasonSignatureMismatch},
-		{"query removed", nil, target("/failures"), ReasonSignatureMismatch},
 		{"two slashes", target("//failures"), nil, ""},
 		{"absolute form", nil, target("http://" + hostName + path), ""},
 		{"absolute form without a path", target("/?a=%2F"), target("HTTPS://" + hostName + "?a=%2F"), ""},
 		{"absolute form without path and query", target("/"), target("http://" + hostName), ""},
 		{"absolute form of another host", nil, target("http://evil.example" + path), ReasonUnknownHost},
 		{"absolute form of another scheme", target("ftp://" + hostName + "/failures"), nil, ReasonMalformedTarget},
-		{"asterisk form", func(r *signaturetest.Request) { r.Method, r.Target = "OPTIONS", "*" }, nil, ReasonMalformedTarget},
-		{"authority form", func(r *signaturetest.Request) { r.Method, r.Target = "CONNECT", hostName+":443" }, nil, ReasonMalformedTarget},
+		{"asterisk form", func(r *req) { r.Method, r.Target = "OPTIONS", "*" }, nil, ReasonMalformedTarget},
+		{"authority form", func(r *req) { r.Method, r.Target = "CONNECT", "x:443" }, nil, ReasonMalformedTarget},
 
 		// The body.
-		{"SHA-512", func(r *signaturetest.Request) { r.Set("Digest", signaturetest.SHA512(r.Body)) }, nil, ""},
+		{"SHA-512", func(r *req) { r.Set("Digest", signaturetest.SHA512(r.Body)) }, nil, ""},
 		{"MD5", set("Digest", "MD5=1B2M2Y8AsgTpgAmY7PhCfg=="), nil, ReasonUnsupportedDigest},
 		{"no digest", set("Digest", "SHA-256"), nil, ReasonMalformedDigest},
 		{"repeated digest", set("Digest", x256+","+x256), nil, ReasonRepeatedDigest},
 		{"digest of another body", set("Digest", x256), nil, ReasonDigestMismatch},
-		{"body changed", nil, func(r *signaturetest.Request) { r.Body = "h" + r.Body[1:] }, ReasonDigestMismatch},
-		{"body and digest changed", nil, func(r *signaturetest.Request) { r.SetBody("id=2") }, ReasonSignatureMismatch},
-		{"no body", func(r *signaturetest.Request) { r.SetBody("") }, nil, ""},
-		{"chunked", nil, chunked, ""},
-		{"chunked, another length signed", set("Content-Length", "31"), chunked, ReasonSignatureMismatch},
-		{"covers what net/http removes", coverToo("transfer-encoding"), chunked, ReasonMissingHeader},
+		{"body changed", nil, func(r *req) { r.Body = "h" + r.Body[1:] }, ReasonDigestMismatch},
+		{"body and digest changed", nil, func(r *req) { r.SetBody("id=2") }, ReasonSignatureMismatch},
+		{"no body", func(r *req) { r.SetBody("") }, nil, ""},
+		{"chunked", nil, (*req).SetChunked, ""},
+		{"chunked, another length signed", set("Content-Length", "31"), (*req).SetChunked, ReasonSignatureMismatch},
+		{"covers what net/http removes", coverToo("transfer-encoding"), (*req).SetChunked, ReasonMissingHeader},
 
 		// The Signature header.
 		{"no Signature", nil, remove("Signature"), ReasonMissingSignature},
@@ -157,29 +123,32 @@ func attacks() []attack {
 		{"repeated keyId", nil, set("Signature", `keyId="evil",`+headerText), ReasonRepeatedParameter},
 		{"created", nil, set("Signature", headerText+",created=1795256100"), ReasonForbiddenParameter},
 		{"no keyId", nil, set("Signature", headerWith("keyId", "x")), ReasonMissingParameter},
-		{"another parameter", func(r *signaturetest.Request) { r.Parameters += `,opaque="a\"b"` }, nil, ""},
-		{"another algorithm", func(r *signaturetest.Request) { r.Algorithm = "hs2019" }, nil, ReasonUnsupportedAlgorithm},
-		{"keyId in another case", func(r *signaturetest.Request) { r.KeyID = strings.ToUpper(goodName) }, nil, ""},
-		{"another domain", func(r *signaturetest.Request) { r.KeyID = "one._domainkey.evil.com" }, nil, ReasonUnknownSelector},
-		{"folded, without a comma, as in the sender's sample", nil, fold, ""},
-		{"another signature", nil, signatureOf(128), ReasonSignatureMismatch},
-		{"a signature of another size than the key's", nil, signatureOf(256), ReasonSignatureMismatch},
+		{"another parameter", func(r *req) { r.Parameters += `,opaque="a\"b"` }, nil, ""},
+		{"another algorithm", func(r *req) { r.Algorithm = "hs2019" }, nil, ReasonUnsupportedAlgorithm},
+		{"keyId in another case", func(r *req) { r.KeyID = strings.ToUpper(goodName) }, nil, ""},
+		{"another domain", func(r *req) { r.KeyID = "one._domainkey.evil.com" }, nil, ReasonUnknownSelector},
+		{"folded, without a comma, as in the sender's sample", func(r *req) {
+			r.Parameters = strings.Replace(r.Parameters, `",signature`, "\"\r\n    signature", 1)
+		}, nil, ""},
+		{"another signature", nil, set("Signature", headerText), ReasonSignatureMismatch},
+		{"a signature of another size", nil, set("Signature", withSignatureOf(256)), ReasonSignatureMismatch},
 	}
 	for i, name := range required {
-		all = append(all, attack{"not covered: " + name, cover(slices.Delete(slices.Clone(required[:]), i, i+1)...), nil, ReasonUncoveredHeader})
+		rest := slices.Delete(slices.Clone(required[:]), i, i+1)
+		all = append(all, attack{"not covered: " + name, cover(rest...), nil, ReasonUncoveredHeader})
 	}
 	for _, name := range []string{"Date", "Digest", "X-Copernica-ID", "X-Nonce"} {
 		all = append(all,
 			attack{"removed: " + name, nil, remove(name), ReasonMissingHeader},
 			attack{"emptied: " + name, nil, set(name, " "), ReasonEmptyHeader},
-			attack{"repeated: " + name, func(r *signaturetest.Request) { r.Add(name, r.Get(name)) }, nil, ReasonRepeatedHeader},
+			attack{"repeated: " + name, func(r *req) { r.Add(name, r.Get(name)) }, nil, ReasonRepeatedHeader},
 		)
 	}
 	return all
 }
 
 // signed returns the request, ready to be sent.
-func (a *attack) signed() *signaturetest.Request {
+func (a *attack) signed() *req {
 	r := newRequest(goodKey())
 	if a.before != nil {
 		a.before(r)
@@ -221,12 +190,13 @@ func TestAttacks(t *testing.T) {
 
 func TestEveryReasonIsTested(t *testing.T) {
 	// The first three by keys_test.go, the last is the caller's.
-	tested := map[string]bool{ReasonNoKey: true, ReasonRevokedKey: true, ReasonUnusableKey: true, ReasonNotChecked: true}
+	tested := []string{ReasonNoKey, ReasonRevokedKey, ReasonUnusableKey, ReasonNotChecked}
 	for _, a := range attacks() {
-		tested[a.reason] = true
+		if a.reason != "" && !slices.Contains(tested, a.reason) {
+			tested = append(tested, a.reason)
+		}
 	}
-	delete(tested, "")
-	assert.ElementsMatch(t, Reasons, slices.Collect(maps.Keys(tested)))
+	assert.ElementsMatch(t, Reasons, tested)
 }
 
 // TestAccountsAreNotDisclosed sends calls with a wrong signature for accounts that are accepted and
@@ -293,75 +263,50 @@ func otherBytes(b byte, at int) []byte {
 	return slices.DeleteFunc(others, func(other byte) bool { return other == b })
 }
 
-// TestEveryByteCounts changes each byte of what is covered and of the signature. Only the case of
-// the method may change: the draft has it signed in lower case.
+// otherSpelling reports whether a part of a request means the same with b at i: in another case, or
+// with another separator. The signature itself has one spelling.
+func otherSpelling(part, value string, i int, b byte) bool {
+	const last = `signature="`
+	parameter := part == "signature" && i < strings.Index(value, last)+len(last)
+	letter := b^0x20 == value[i] && unicode.IsLetter(rune(b))
+	separator := strings.IndexByte(separators, b) >= 0 && strings.IndexByte(separators, value[i]) >= 0
+	return part == "method" && letter || parameter && (letter || separator)
+}
+
+// TestEveryByteCounts changes each byte of what is covered and of the Signature header.
 func TestEveryByteCounts(t *testing.T) {
+	parts := func(r *req) map[string]*string {
+		parts := map[string]*string{"method": &r.Method, requestTarget: &r.Target, "host": &r.Host, "body": &r.Body}
+		for i := range r.Header {
+			parts[r.Header[i][0]] = &r.Header[i][1]
+		}
+		return parts
+	}
 	f, vectors := newVectorFixture(t)
 	for name, vector := range vectors.Requests {
 		t.Run(name, func(t *testing.T) {
-			values := map[string]string{"method": vector.Method, "target": vector.Target, "host": vector.Host, "body": vector.Body}
-			put := map[string]func(r *signaturetest.Request, value string){
-				"method": func(r *signaturetest.Request, value string) { r.Method = value },
-				"target": func(r *signaturetest.Request, value string) { r.Target = value },
-				"host":   func(r *signaturetest.Request, value string) { r.Host = value },
-				"body":   func(r *signaturetest.Request, value string) { r.Body = value },
-			}
-			header := vector.Get("Signature")
-			values["signature"] = parameterIn(header, "signature")
-			put["signature"] = func(r *signaturetest.Request, value string) {
-				r.Set("Signature", strings.Replace(header, values["signature"], value, 1))
-			}
-			for _, name := range strings.Fields(parameterIn(header, "headers"))[2:] {
-				values[name] = vector.Get(name)
-				put[name] = func(r *signaturetest.Request, value string) { r.Set(name, value) }
-			}
-
-			for part, value := range values {
+			p, err := parseSignature([]string{vector.Get("Signature")})
+			require.NoError(t, err)
+			accepted := 0
+			for _, part := range append(p.covered, "method", "body", "signature") {
+				value := *parts(vector)[part]
 				require.NotEmpty(t, value, part)
 				for i := range len(value) {
 					for _, b := range otherBytes(value[i], i) {
-						other := value[:i] + string([]byte{b}) + value[i+1:]
 						changed := vector.Clone()
-						put[part](changed, other)
+						*parts(changed)[part] = value[:i] + string([]byte{b}) + value[i+1:]
 						err := f.check(unparsed(changed))
-						if part == "method" && strings.EqualFold(other, value) {
-							require.NoError(t, err, "%s %q", part, other)
+						if err == nil && otherSpelling(part, value, i, b) {
+							accepted++
 						} else if _, refused := err.(*Refusal); !refused { //nolint:errorlint // It wraps nothing.
-							t.Fatalf("%s %q: %v", part, other, err)
+							t.Fatalf("%q at %d of %s: %v", b, i, part, err)
 						}
 					}
 				}
 			}
+			assert.Positive(t, accepted)
 		})
 	}
-}
-
-// TestSignatureHeaderChanged changes each byte of the Signature header before the signature. Only
-// other spellings are accepted: names and the algorithm in another case, and other separators.
-func TestSignatureHeaderChanged(t *testing.T) {
-	f, vectors := newVectorFixture(t)
-	vector := vectors.Requests["form_all_headers"]
-	header := vector.Get("Signature")
-	accepted := 0
-	for i := range strings.Index(header, `signature="`) + len(`signature="`) {
-		for _, b := range append(otherBytes(header[i], i), header[i]^0x20, ' ') {
-			if b == header[i] {
-				continue
-			}
-			changed := vector.Clone()
-			changed.Set("Signature", header[:i]+string([]byte{b})+header[i+1:])
-			err := f.check(unparsed(changed))
-			if _, refused := err.(*Refusal); refused { //nolint:errorlint // It wraps nothing.
-				continue
-			}
-			require.NoError(t, err, "%q at %d", b, i)
-			accepted++
-			sameLetter := 'A' <= b&^0x20 && b&^0x20 <= 'Z' && b^0x20 == header[i]
-			separator := strings.ContainsRune(separators, rune(header[i])) && strings.ContainsRune(separators, rune(b))
-			assert.True(t, sameLetter || separator, "%q at %d", b, i)
-		}
-	}
-	assert.Positive(t, accepted)
 }
 
 func TestOptions(t *testing.T) {
@@ -375,9 +320,9 @@ func TestOptions(t *testing.T) {
 	}{
 		{attack{"prefix", target("/hooks/copernica/failures"), target("/failures"), ""}, prefix("/hooks/copernica")},
 		{attack{"prefix that was not signed", nil, nil, ReasonSignatureMismatch}, prefix("/hooks")},
-		{attack{"prefix and absolute form", target("/hooks/x"), target("http://" + signaturetest.Host + "/x"), ""}, prefix("/hooks")},
+		{attack{"prefix and absolute form", target("/hooks/x"), target("http://hooks.example.org/x"), ""}, prefix("/hooks")},
 		{attack{"no hosts", host("other.example:1"), nil, ""}, hosts()},
-		{attack{"host with a port", host("hooks.example.org:8443"), nil, ""}, hosts("a.example", "Hooks.Example.org:8443")},
+		{attack{"host with a port", host("hooks.example.org:8443"), nil, ""}, hosts("x", "Hooks.Example.org:8443")},
 		{attack{"host without the port", nil, nil, ReasonUnknownHost}, hosts("hooks.example.org:8443")},
 		{attack{"several accounts", nil, nil, ""}, accounts("account-1", signaturetest.Account)},
 		{attack{"other accounts", nil, nil, ReasonUnknownAccount}, accounts("account-1")},
@@ -405,42 +350,33 @@ func TestUnparsedRequests(t *testing.T) {
 	}
 }
 
-// TestOverSockets sends calls with net/http's client to its server.
-func TestOverSockets(t *testing.T) {
-	for _, http2 := range []bool{false, true} {
-		for _, chunked := range []bool{false, true} {
-			t.Run(fmt.Sprintf("http2=%t chunked=%t", http2, chunked), func(t *testing.T) {
-				f := newFixture(t, func(o *Options) { o.Hosts = nil })
-				server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					assert.Equal(t, http2, r.ProtoMajor == 2)
-					assert.Equal(t, chunked, r.ContentLength < 0)
-					assert.NoError(t, f.check(r))
-					w.WriteHeader(http.StatusNoContent)
-				}))
-				server.EnableHTTP2 = http2
-				server.StartTLS()
-				defer server.Close()
+// TestHTTP2 sends calls with and without a length through net/http's client and server.
+func TestHTTP2(t *testing.T) {
+	f := newFixture(t, func(o *Options) { o.Hosts = nil })
+	var lengths []int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		assert.Equal(t, 2, r.ProtoMajor)
+		lengths = append(lengths, r.ContentLength)
+		assert.NoError(t, f.check(r))
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
 
-				signed := newRequest(goodKey())
-				signed.Host = strings.TrimPrefix(server.URL, "https://")
-				signed.Sign()
-				var body io.Reader = strings.NewReader(signed.Body)
-				if chunked {
-					body = io.MultiReader(body)
-				}
-				r, err := http.NewRequestWithContext(t.Context(), signed.Method, server.URL+signed.Target, body)
-				require.NoError(t, err)
-				for _, h := range signed.Header {
-					r.Header.Set(h[0], h[1])
-				}
-				r.Header.Del("Content-Length")
-				response, err := server.Client().Do(r)
-				require.NoError(t, err)
-				assert.Equal(t, http.StatusNoContent, response.StatusCode)
-				require.NoError(t, response.Body.Close())
-			})
+	signed := newRequest(goodKey())
+	signed.Host = strings.TrimPrefix(server.URL, "https://")
+	signed.Sign()
+	for _, body := range []io.Reader{strings.NewReader(signed.Body), io.MultiReader(strings.NewReader(signed.Body))} {
+		r, err := http.NewRequestWithContext(t.Context(), signed.Method, server.URL+signed.Target, body)
+		require.NoError(t, err)
+		for _, h := range signed.Header {
+			r.Header.Set(h[0], h[1])
 		}
+		response, err := server.Client().Do(r)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
 	}
+	assert.Equal(t, []int64{int64(len(signed.Body)), -1}, lengths)
 }
 
 func TestKeySizes(t *testing.T) {

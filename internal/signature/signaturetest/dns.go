@@ -13,29 +13,27 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// Answer is what a name's TXT records are asked for gets. Without records and RCode it is that the
-// name has none.
+// maxUDP is what fits into a response over UDP, in bytes. Go's resolver asks for as much.
+const maxUDP = 1232
+
+// Answer is the answer to questions for the TXT records of a name. The zero Answer is that the name
+// exists and has none.
 type Answer struct {
-	Records [][]string // each in strings of at most 255 bytes
-	RCode   dnsmessage.RCode
-	// Alias is the name, with its dot, that has the records and to which a CNAME leads.
-	Alias string
-	// Truncated says over UDP that the answer does not fit. One of more than 1232 bytes never does.
-	Truncated bool
-	// Silent gives no answer, but over UDP that it is truncated, if it is.
-	Silent bool
-	// NotRecursive makes an answer without records a lame one.
-	NotRecursive bool
-	// Delay is how long the answer takes.
-	Delay time.Duration
+	Records      [][]string // each in strings of at most 255 bytes
+	RCode        dnsmessage.RCode
+	Alias        string        // an absolute name that has the records instead, by a CNAME
+	Truncated    bool          // over UDP the response is a truncated one, as if it did not fit
+	Silent       bool          // no response, or with Truncated none over TCP
+	NotRecursive bool          // the server does not recurse: lame if there are no records
+	Delay        time.Duration // before the response
 }
 
-// TXT answers with records, each cut into strings of 255 bytes.
+// TXT returns an answer with records, each cut into strings of 255 bytes.
 func TXT(records ...string) Answer {
 	return Split(255, records...)
 }
 
-// Split answers with records, each cut into strings of so many bytes.
+// Split returns an answer with records, each cut into strings of so many bytes.
 func Split(size int, records ...string) Answer {
 	var a Answer
 	for _, record := range records {
@@ -48,7 +46,7 @@ func Split(size int, records ...string) Answer {
 	return a
 }
 
-// RCode answers with a code and nothing else.
+// RCode returns an answer with a code and nothing else.
 func RCode(code dnsmessage.RCode) Answer {
 	return Answer{RCode: code}
 }
@@ -194,18 +192,21 @@ func (s *DNSServer) respond(network string, message []byte) []byte {
 			return nil
 		}
 		m.RCode = answer.RCode
+		add := func(body dnsmessage.ResourceBody) {
+			header := dnsmessage.ResourceHeader{Name: owner, Class: dnsmessage.ClassINET, TTL: 60}
+			m.Answers = append(m.Answers, dnsmessage.Resource{Header: header, Body: body})
+		}
 		if answer.Alias != "" {
-			header, alias := dnsmessage.ResourceHeader{Name: owner, Class: dnsmessage.ClassINET}, dnsmessage.MustNewName(answer.Alias)
-			m.Answers = append(m.Answers, dnsmessage.Resource{Header: header, Body: &dnsmessage.CNAMEResource{CNAME: alias}})
+			alias := dnsmessage.MustNewName(answer.Alias)
+			add(&dnsmessage.CNAMEResource{CNAME: alias})
 			owner = alias
 		}
 		for _, record := range answer.Records {
-			header := dnsmessage.ResourceHeader{Name: owner, Class: dnsmessage.ClassINET, TTL: 60}
-			m.Answers = append(m.Answers, dnsmessage.Resource{Header: header, Body: &dnsmessage.TXTResource{TXT: record}})
+			add(&dnsmessage.TXTResource{TXT: record})
 		}
 	}
 	response, err := m.Pack()
-	if network == "udp" && len(response) > 1232 {
+	if network == "udp" && len(response) > maxUDP {
 		m.Truncated, m.Answers = true, nil
 		response, err = m.Pack()
 	}

@@ -64,7 +64,9 @@ func NewRequest(key crypto.Signer, body string) *Request {
 	r := &Request{
 		Method: http.MethodPost, Target: "/failures", Proto: "HTTP/1.1", Host: Host,
 		Key: key, KeyID: KeyName, Algorithm: "rsa-sha256", Hash: crypto.SHA256,
-		Covered:    strings.Fields("(request-target) host date content-length content-type x-copernica-id digest x-nonce"),
+		Covered: []string{
+			"(request-target)", "host", "date", "content-length", "content-type", "x-copernica-id", "digest", "x-nonce",
+		},
 		Parameters: `keyId="{keyId}",algorithm="{algorithm}",headers="{headers}",signature="{signature}"`,
 	}
 	r.Add("Date", time.Now().UTC().Format(http.TimeFormat))

@@ -44,7 +44,9 @@ func ReadVectors(file string) Vectors {
 	}
 	v := Vectors{KeyName: content.KeyID, KeyRecord: content.DNSTXT, Date: date, Requests: make(map[string]*Request)}
 	for _, one := range content.Vectors {
-		r := &Request{Method: one.Method, Target: one.RequestTarget, Proto: "HTTP/1.1", Host: one.Headers["host"], Body: one.Body}
+		r := &Request{
+			Method: one.Method, Target: one.RequestTarget, Proto: "HTTP/1.1", Host: one.Headers["host"], Body: one.Body,
+		}
 		for _, name := range slices.Sorted(maps.Keys(one.Headers)) {
 			if name != "host" {
 				r.Add(name, one.Headers[name])
