@@ -111,7 +111,7 @@ func (l serverLog) Write(text []byte) (int, error) {
 	if bytes.HasPrefix(text, []byte("http: TLS handshake error")) {
 		message = "A TLS handshake failed"
 	}
-	l.logger.Warn(message, zap.ByteString("error", bytes.TrimSpace(text[:min(len(text), maxServerLog)])))
+	l.logger.Warn(message, zap.String("error", string(bytes.TrimSpace(text[:min(len(text), maxServerLog)]))))
 	return len(text), nil
 }
 
