@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -11,26 +12,21 @@ import (
 	"time"
 )
 
-// What is held for callers who have shown nothing yet. docs/security.md has the attack on each.
+// The memory that callers can take before they are known. docs/security.md has the attacks.
 const (
-	// maxHeaderBytes bounds the header of a request.
 	maxHeaderBytes = 32 << 10
-	// maxHeld bounds what is held, by the costs below, for connections whose request was not read
-	// to its end.
-	maxHeld = 192 << 20
+	// maxUsed bounds the memory, by the estimates below, of requests that are not read to their end.
+	maxUsed = 192 << 20
 
-	// plainCost and tlsCost are what an open connection takes.
+	// plainCost and tlsCost are the memory of an open connection.
 	plainCost, tlsCost = 16 << 10, 64 << 10
-	// A header of many small fields is held ten times as large as it is sent; a body, in a buffer
-	// that grows, twice.
+	// A header of many small fields takes ten times its size; a body, in a buffer that grows, twice.
 	headerCost, bodyCost = 10, 2
-	// sameCost is what makes no difference between connections: good requests send less than one
-	// gives away.
+	// sameCost is the difference between two connections that is ignored: good requests stay below.
 	sameCost = 128 << 10
 )
 
-// http2Limits are what a connection may make the server hold with HTTP/2: frames and bodies that
-// nobody has asked for yet are small, and an end that does not read what it is sent is given up.
+// http2Limits bound what the server holds for a connection with HTTP/2.
 var http2Limits = http.HTTP2Config{
 	MaxConcurrentStreams:          100,
 	MaxReadFrameSize:              16 << 10,
@@ -40,41 +36,43 @@ var http2Limits = http.HTTP2Config{
 	WriteByteTimeout:              30 * time.Second,
 }
 
-// connections bounds what is held for requests that were not read to their end. Past the bound
-// those are closed that have sent most without being done, and of several the oldest: not those who
-// send little, and are done soon.
+// connections bounds the memory of requests that are not read to their end. Past the bound it closes
+// the connections that have sent most of such a request, and of equals the oldest.
 type connections struct {
 	max, base int
 	onClose   func()
 
 	mu   sync.Mutex
-	held int
-	next int // the age of the next connection
+	used int
+	next int // the number of the next connection
 	open map[*connection]struct{}
 }
 
-// connection is one of them. Its fields are connections' to read and write.
+// connection is one of them, whose lock guards the fields.
 type connection struct {
 	net.Conn
 
-	all  *connections
-	age  int
-	sent int // since a request was last read to its end
+	all    *connections
+	number int
+	sent   int // bytes since the last request that was read to its end
 }
 
 func newConnections(maxBody int64) *connections {
 	return &connections{
-		// Bodies that are allowed to be large need room to be so.
-		max: maxHeld + 16*int(maxBody), base: plainCost, onClose: func() {}, open: make(map[*connection]struct{}),
+		max:     maxUsed + 16*int(maxBody), // room for bodies that are allowed to be large
+		base:    plainCost,
+		onClose: func() {},
+		open:    make(map[*connection]struct{}),
 	}
 }
 
+// cost returns the memory of a connection that has sent so many bytes of a request.
 func (c *connections) cost(sent int) int {
 	header := min(sent, maxHeaderBytes)
 	return c.base + headerCost*header + bodyCost*(sent-header)
 }
 
-// countingListener counts what its connections cost.
+// countingListener accepts connections and counts what they cost.
 type countingListener struct {
 	net.Listener
 	*connections
@@ -86,13 +84,12 @@ func (l countingListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	counted := &connection{Conn: conn, all: l.connections}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.next++
-	counted.age = l.next
+	counted := &connection{Conn: conn, all: l.connections, number: l.next}
 	l.open[counted] = struct{}{}
-	l.held += l.base
-	l.mu.Unlock()
+	l.used += l.base
 	l.makeRoom()
 	return counted, nil
 }
@@ -100,7 +97,9 @@ func (l countingListener) Accept() (net.Conn, error) {
 // Read implements net.Conn.
 func (c *connection) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	c.all.setSent(c, func(sent int) int { return sent + n })
+	c.all.mu.Lock()
+	defer c.all.mu.Unlock()
+	c.setSent(c.sent + n)
 	c.all.makeRoom()
 	return n, err
 }
@@ -108,63 +107,59 @@ func (c *connection) Read(p []byte) (int, error) {
 // Close implements net.Conn.
 func (c *connection) Close() error {
 	c.all.mu.Lock()
+	defer c.all.mu.Unlock()
+	return c.close()
+}
+
+// close closes the connection. The lock is held.
+func (c *connection) close() error {
 	if _, ok := c.all.open[c]; ok {
 		delete(c.all.open, c)
-		c.all.held -= c.all.cost(c.sent)
+		c.all.used -= c.all.cost(c.sent)
 	}
-	c.all.mu.Unlock()
 	return c.Conn.Close()
 }
 
-func (c *connections) setSent(conn *connection, sent func(int) int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, ok := c.open[conn]; ok {
-		c.held -= c.cost(conn.sent)
-		conn.sent = sent(conn.sent)
-		c.held += c.cost(conn.sent)
+// setSent sets what the connection has sent. The lock is held.
+func (c *connection) setSent(sent int) {
+	if _, ok := c.all.open[c]; ok {
+		c.all.used += c.all.cost(sent) - c.all.cost(c.sent)
+		c.sent = sent
 	}
 }
 
-// done notes that a connection has nothing more that was not read to its end.
+// makeRoom closes connections until an eighth of the bound is free, if it is passed. The lock is held.
+func (c *connections) makeRoom() {
+	if c.used <= c.max {
+		return
+	}
+	for _, conn := range slices.SortedFunc(maps.Keys(c.open), func(a, b *connection) int {
+		return cmp.Or(cmp.Compare(c.cost(b.sent)/sameCost, c.cost(a.sent)/sameCost), cmp.Compare(a.number, b.number))
+	}) {
+		if c.used <= c.max-c.max/8 {
+			break
+		}
+		_ = conn.close()
+	}
+	c.onClose()
+}
+
+// done records that all requests of a connection were read to their end.
 func (c *connections) done(conn net.Conn) {
 	if tlsConn, ok := conn.(*tls.Conn); ok {
 		conn = tlsConn.NetConn()
 	}
 	if counted, ok := conn.(*connection); ok {
-		c.setSent(counted, func(int) int { return 0 })
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		counted.setSent(0)
 	}
-}
-
-// makeRoom closes connections until an eighth of the bound is free, if it is passed.
-func (c *connections) makeRoom() {
-	c.mu.Lock()
-	if c.held <= c.max {
-		c.mu.Unlock()
-		return
-	}
-	all := make([]*connection, 0, len(c.open))
-	for conn := range c.open {
-		all = append(all, conn)
-	}
-	slices.SortFunc(all, func(a, b *connection) int {
-		return cmp.Or(cmp.Compare(c.cost(b.sent)/sameCost, c.cost(a.sent)/sameCost), cmp.Compare(a.age, b.age))
-	})
-	held, n := c.held, 0
-	for ; held > c.max-c.max/8; n++ {
-		held -= c.cost(all[n].sent)
-	}
-	c.mu.Unlock()
-	for _, conn := range all[:n] {
-		_ = conn.Close()
-	}
-	c.onClose()
 }
 
 type connectionKey struct{}
 
-// bound has a server take no more than it should, and note when a request was read.
-func (c *connections) bound(server *http.Server) {
+// limit sets the limits of a server, and has it tell done of idle connections.
+func (c *connections) limit(server *http.Server) {
 	server.MaxHeaderBytes = maxHeaderBytes
 	server.HTTP2 = &http2Limits
 	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
@@ -177,7 +172,7 @@ func (c *connections) bound(server *http.Server) {
 	}
 }
 
-// read notes that a request was read to its end.
+// read records that a request was read to its end.
 func (c *connections) read(req *http.Request) {
 	if conn, ok := req.Context().Value(connectionKey{}).(net.Conn); ok {
 		c.done(conn)

@@ -11,8 +11,8 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
-// NewFactory returns the factory of the smtp_failure receiver. A configured instance that is used for logs and for metrics is one receiver
-// with one server: the counters count what the logs pipelines accepted.
+// NewFactory returns the factory of the smtp_failure receiver. An instance that is used for logs and
+// for metrics is one receiver with one server.
 func NewFactory() receiver.Factory {
 	f := &factory{receivers: make(map[*Config]*smtpFailureReceiver)}
 	return receiver.NewFactory(
@@ -23,13 +23,16 @@ func NewFactory() receiver.Factory {
 	)
 }
 
-// factory remembers the receivers that have not been shut down, by their configuration: the collector hands the same one to each signal.
+// factory has the receivers that are not shut down, by configuration: the collector passes the same
+// one for each signal.
 type factory struct {
 	mu        sync.Mutex
 	receivers map[*Config]*smtpFailureReceiver
 }
 
-func (f *factory) createLogs(_ context.Context, settings receiver.Settings, config component.Config, next consumer.Logs) (receiver.Logs, error) {
+func (f *factory) createLogs(
+	_ context.Context, settings receiver.Settings, config component.Config, next consumer.Logs,
+) (receiver.Logs, error) {
 	r, err := f.receiver(settings, config.(*Config))
 	if err != nil {
 		return nil, err
@@ -38,7 +41,9 @@ func (f *factory) createLogs(_ context.Context, settings receiver.Settings, conf
 	return r, nil
 }
 
-func (f *factory) createMetrics(_ context.Context, settings receiver.Settings, config component.Config, next consumer.Metrics) (receiver.Metrics, error) {
+func (f *factory) createMetrics(
+	_ context.Context, settings receiver.Settings, config component.Config, next consumer.Metrics,
+) (receiver.Metrics, error) {
 	r, err := f.receiver(settings, config.(*Config))
 	if err != nil {
 		return nil, err

@@ -8,7 +8,7 @@ import (
 	"strconv"
 )
 
-// readOwnershipFiles returns the contents of the ownership files by the URL paths that they have.
+// readOwnershipFiles returns the contents of the ownership files by URL path.
 func readOwnershipFiles(config *Config) (map[string]string, error) {
 	contents := make(map[string]string)
 	for i, file := range config.OwnershipFiles {
@@ -27,7 +27,7 @@ func readOwnershipFiles(config *Config) (map[string]string, error) {
 	return contents, nil
 }
 
-// serveOwnershipFile answers a request for an ownership file, and reports whether it was one.
+// serveOwnershipFile responds to a request for an ownership file, and reports whether it was one.
 func (r *smtpFailureReceiver) serveOwnershipFile(state *requestState, req *http.Request) bool {
 	content, ok := r.ownershipFiles[req.URL.Path]
 	if !ok || req.Method != http.MethodGet && req.Method != http.MethodHead {
@@ -40,7 +40,6 @@ func (r *smtpFailureReceiver) serveOwnershipFile(state *requestState, req *http.
 	header.Set("Content-Length", strconv.Itoa(len(content)))
 	state.WriteHeader(responseOwnershipFile.status)
 	if req.Method == http.MethodGet {
-		// A client that is gone is no concern of the server's.
 		_, _ = io.WriteString(state, content)
 	}
 	return true

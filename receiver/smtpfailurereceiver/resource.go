@@ -2,15 +2,15 @@ package smtpfailurereceiver
 
 import (
 	"maps"
+	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 )
 
-// newResource returns the resource of all that is emitted. The instance id is new for each process unless one is configured: two
-// replicas that shared one would write the same series.
+// newResource returns the resource of all that is emitted. Its instance id is random unless one is
+// configured: replicas that shared one would write the same series.
 func newResource(configured map[string]string) pcommon.Resource {
 	all := map[string]string{attributeServiceName: defaultServiceName, attributeServiceInstanceID: uuid.NewString()}
 	maps.Copy(all, configured)
@@ -21,8 +21,8 @@ func newResource(configured map[string]string) pcommon.Resource {
 	return resource
 }
 
-// collidingAttributes returns the resource attributes that become a label which the counters have already, where an exporter
-// makes labels of resource attributes. job and instance are those that it makes of the service.
+// collidingAttributes returns the resource attributes that an exporter would turn into a label that
+// the counters already have. It makes job and instance of the service.
 func collidingAttributes(config *Config) []string {
 	taken := map[string]bool{"job": true, "instance": true}
 	for _, attribute := range shared {
@@ -43,13 +43,9 @@ func collidingAttributes(config *Config) []string {
 	return colliding
 }
 
-// labelName returns the name of a label as Prometheus writes that of an attribute.
+var notInLabels = regexp.MustCompile(`[^a-zA-Z0-9]`)
+
+// labelName returns the name of Prometheus' label for an attribute.
 func labelName(attribute string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
-			return r
-		}
-		return '_'
-	}, attribute)
+	return notInLabels.ReplaceAllString(attribute, "_")
 }

@@ -78,7 +78,7 @@ func (r *smtpFailureReceiver) newServer(ctx context.Context, host component.Host
 		r.logger.Warn("Connections that sent much and no whole request were closed",
 			zap.Int("limit", r.connections.max))
 	}
-	r.connections.bound(server)
+	r.connections.limit(server)
 	return server, nil
 }
 

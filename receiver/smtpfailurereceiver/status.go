@@ -1,6 +1,7 @@
 package smtpfailurereceiver
 
 import (
+	"cmp"
 	"errors"
 	"sync"
 
@@ -12,29 +13,32 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
 )
 
-// The parts that can fail for a while and recover by themselves.
+// The parts that can fail for a while.
 const (
 	partStore = iota
 	partKeys
+	parts
 )
 
-// parts is what is logged of each.
-var parts = [...]struct{ fails, works string }{
-	partStore: {"The store fails; until it works again, reports are refused with 503", "The store works again"},
-	partKeys:  {"The keys of signatures cannot be looked up; until they can, calls whose key is not at hand are refused with 503", "The keys of signatures can be looked up again"},
+// partMessages are logged when a part begins to fail and when it works again.
+var partMessages = [parts]struct{ fails, works string }{
+	partStore: {"The store fails; until it works again, reports get 503", "The store works again"},
+	partKeys: {
+		"The keys of signatures cannot be looked up; until they can, calls whose key is not cached get 503",
+		"The keys of signatures can be looked up again",
+	},
 }
 
 var errKeyLookup = errors.New("the DNS does not answer for the keys of signatures")
 
-// status tells the collector how the component is: a part's error when the part begins to fail, and OK when all of them work
-// again. Extensions such as health_check make it visible. An instance that is used for several signals is a component for
-// each, with a host of its own.
+// status reports the component's status, as health_check shows it: the error of a part when the part
+// begins to fail, and OK when all work again. Each signal of an instance has a host of its own.
 type status struct {
 	logger *zap.Logger
 
-	mu      sync.Mutex
+	mu      sync.Mutex // held while a status is reported, so that the last report is the newest
 	hosts   []component.Host
-	failing [len(parts)]error
+	failing [parts]error
 }
 
 // add adds the host of one more signal.
@@ -42,14 +46,13 @@ func (s *status) add(host component.Host) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hosts = append(s.hosts, host)
-	if err := s.firstError(); err != nil {
-		componentstatus.ReportStatus(host, eventOf(err))
+	if err := cmp.Or(s.failing[:]...); err != nil {
+		componentstatus.ReportStatus(host, newEvent(err))
 	}
 }
 
-// set says how a part is: nil when it works.
+// set sets the error of a part, nil when it works.
 func (s *status) set(part int, err error) {
-	// Held while it is reported, so that the last report is of how it is.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := s.failing[part]
@@ -58,24 +61,15 @@ func (s *status) set(part int, err error) {
 	case (before == nil) == (err == nil):
 		return
 	case err != nil:
-		s.logger.Error(parts[part].fails, zap.Error(err))
+		s.logger.Error(partMessages[part].fails, zap.Error(err))
 	default:
-		s.logger.Info(parts[part].works)
-		err = s.firstError()
+		s.logger.Info(partMessages[part].works)
+		err = cmp.Or(s.failing[:]...)
 	}
-	s.reportToAll(eventOf(err))
+	s.reportLocked(newEvent(err))
 }
 
-func (s *status) firstError() error {
-	for _, err := range s.failing {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func eventOf(err error) *componentstatus.Event {
+func newEvent(err error) *componentstatus.Event {
 	switch {
 	case err == nil:
 		return componentstatus.NewEvent(componentstatus.StatusOK)
@@ -88,16 +82,17 @@ func eventOf(err error) *componentstatus.Event {
 func (s *status) report(event *componentstatus.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reportToAll(event)
+	s.reportLocked(event)
 }
 
-func (s *status) reportToAll(event *componentstatus.Event) {
+func (s *status) reportLocked(event *componentstatus.Event) {
 	for _, host := range s.hosts {
 		componentstatus.ReportStatus(host, event)
 	}
 }
 
-// lookedUp says how the keys are, by the outcome of a lookup. That a name has no key is a good answer, and a lookup that was not made is none.
+// lookedUp sets the status of the keys by the outcome of a lookup. A name without a key was answered,
+// and a lookup that was not made says nothing.
 func (s *status) lookedUp(outcome string) {
 	switch outcome {
 	case signature.LookupFailed, signature.LookupTimeout:

@@ -257,7 +257,7 @@ func TestConnectionsThatAreUnreadMakeRoom(t *testing.T) {
 	}
 	c := run.receiver.connections
 	c.mu.Lock()
-	assert.LessOrEqual(t, c.held, c.max)
+	assert.LessOrEqual(t, c.used, c.max)
 	c.mu.Unlock()
 	close(release)
 	ok(read)
@@ -283,15 +283,15 @@ func TestWhatConnectionsCost(t *testing.T) {
 	assert.NotContains(t, c.open, all[0], "what was sent makes no difference, and so the oldest goes")
 	assert.NotContains(t, c.open, all[1])
 	assert.Len(t, c.open, 6)
-	assert.Equal(t, 6*plainCost+100*headerCost, c.held)
+	assert.Equal(t, 6*plainCost+100*headerCost, c.used)
 
 	c.done(all[7])
-	assert.Equal(t, 6*plainCost, c.held)
+	assert.Equal(t, 6*plainCost, c.used)
 	require.NoError(t, all[7].Close())
 	_ = all[7].Close()
-	assert.Equal(t, 5*plainCost, c.held)
+	assert.Equal(t, 5*plainCost, c.used)
 	c.done(all[7])
-	assert.Equal(t, 5*plainCost, c.held, "it is gone")
+	assert.Equal(t, 5*plainCost, c.used, "it is gone")
 }
 
 // listenerThat is a listener that does as told.
