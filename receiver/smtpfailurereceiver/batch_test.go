@@ -91,8 +91,8 @@ func together(t *testing.T, reports int, logs consumer.Logs) (map[string]int, *r
 	return statuses, run
 }
 
-// Reports that come while others are under way share the next call, and each gets its own answer.
-func TestCallsThatComeTogether(t *testing.T) {
+// Events that come while others are under way share the next batch, and each has its own outcome.
+func TestEventsShareABatch(t *testing.T) {
 	for name, tc := range map[string]struct {
 		refuse func(ids []string) error
 		odd    int // the status of report 7
@@ -257,8 +257,8 @@ func TestTooManyWaiting(t *testing.T) {
 	assert.Equal(t, http.StatusOK, run.post(t, "id=1").status)
 }
 
-// Who made a call is told where a call goes alone, and nowhere else.
-func TestWhoMadeACall(t *testing.T) {
+// The client is known to pipelines only where each event goes alone.
+func TestClientInfoOfEventsThatGoAlone(t *testing.T) {
 	for _, metadata := range []bool{false, true} {
 		config := defaultConfig()
 		config.HTTP.IncludeMetadata = metadata
@@ -321,8 +321,8 @@ func (c *hangingClient) Batch(ctx context.Context, ops ...*storage.Operation) er
 	return c.Client.Batch(ctx, ops...)
 }
 
-// Whatever hangs, senders that give up are let go, what waits has a bound, and Shutdown keeps to its deadline.
-func TestWhateverHangs(t *testing.T) {
+// Senders that give up are let go meanwhile.
+func TestShutdownKeepsItsDeadlineWhateverHangs(t *testing.T) {
 	for _, what := range []string{"the store", "a logs pipeline", "a metrics pipeline"} {
 		t.Run(what, func(t *testing.T) {
 			gate := make(chan struct{})
