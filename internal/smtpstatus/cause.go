@@ -1,6 +1,7 @@
 package smtpstatus
 
 import (
+	"bytes"
 	"cmp"
 	_ "embed"
 	"errors"
@@ -71,7 +72,12 @@ type Phrase struct{ Text, Cause string }
 // Causes tells why deliveries failed. It is safe for concurrent use. A nil one has the built-in
 // phrases alone.
 type Causes struct {
-	own []Phrase // folded, the longest first
+	own []ownPhrase // the longest first
+}
+
+type ownPhrase struct {
+	text  []byte // folded
+	cause string
 }
 
 //go:embed causes.txt
@@ -92,16 +98,16 @@ func NewCauses(own []Phrase) (*Causes, error) {
 	c := &Causes{}
 	for _, p := range own {
 		// Without the spaces around it, for it may begin and end within a word.
-		text := strings.TrimSpace(fold(p.Text))
-		if text == "" {
+		text := bytes.TrimSpace(fold(nil, p.Text))
+		if len(text) == 0 {
 			return nil, ErrEmptyPhrase
 		}
 		if !slices.Contains(causeNames, p.Cause) {
 			return nil, ErrUnknownCause
 		}
-		c.own = append(c.own, Phrase{Text: text, Cause: p.Cause})
+		c.own = append(c.own, ownPhrase{text, p.Cause})
 	}
-	slices.SortStableFunc(c.own, func(a, b Phrase) int { return cmp.Compare(len(b.Text), len(a.Text)) })
+	slices.SortStableFunc(c.own, func(a, b ownPhrase) int { return cmp.Compare(len(b.text), len(a.text)) })
 	return c, nil
 }
 
@@ -126,15 +132,21 @@ const maxText = 1024
 //
 // Of several phrases the longest decides. The first 1,024 bytes of the description are looked at.
 func (c *Causes) Cause(description string, e Enhanced, code int, state string) (string, DecidedBy) {
-	text := fold(description[:min(len(description), maxText)])
+	var buf [2 * maxText]byte
+	text := append(buf[:0], ' ')
 	if !e.IsZero() {
 		// A word that no description can hold, since a point is no part of words.
-		text = " x." + strconv.Itoa(int(e.Subject)) + "." + strconv.Itoa(int(e.Detail)) + text
+		text = append(text, "x."...)
+		text = strconv.AppendUint(text, uint64(e.Subject), 10)
+		text = append(text, '.')
+		text = strconv.AppendUint(text, uint64(e.Detail), 10)
+		text = append(text, ' ')
 	}
+	text = fold(text, description[:min(len(description), maxText)])
 	if c != nil {
 		for _, p := range c.own {
-			if strings.Contains(text, p.Text) {
-				return p.Cause, ByPhrase
+			if bytes.Contains(text, p.text) {
+				return p.cause, ByPhrase
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package smtpstatus
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"os"
 	"slices"
@@ -87,14 +88,15 @@ func TestCausesFile(t *testing.T) {
 	builtIn := newIndex(rules)
 	twice := map[string]string{}
 	for _, r := range rules {
-		text := r.phrase + r.also
-		if cause := twice[text]; cause != "" || twice[r.also+r.phrase] != "" {
+		phrase, also := string(r.phrase), string(r.also)
+		text := phrase + also
+		if cause := twice[text]; cause != "" || twice[also+phrase] != "" {
 			t.Errorf("%q of %s stands twice", text, r.cause)
 		}
 		twice[text] = r.cause
-		decides := builtIn.best(" " + r.also + " " + r.phrase + " ")
-		if strings.HasPrefix(r.also, " x.") {
-			decides = builtIn.best(r.also + r.phrase[1:])
+		decides := builtIn.best([]byte(" " + also + " " + phrase + " "))
+		if strings.HasPrefix(also, " x.") {
+			decides = builtIn.best([]byte(also + phrase[1:]))
 		}
 		if decides == nil || decides.cause != r.cause {
 			t.Errorf("%q of %s is always beaten by %+v", text, r.cause, decides)
@@ -136,7 +138,7 @@ func TestCausesFile(t *testing.T) {
 				continue
 			}
 			written := strings.NewReplacer("*", "", "_", "").Replace(part)
-			got := strings.TrimSpace(fold(written))
+			got := foldText(written)
 			if utf8.RuneCountInString(got) != utf8.RuneCountInString(written) {
 				t.Errorf("%q is matched as %q", part, got)
 			}
@@ -252,7 +254,7 @@ func TestFoldIgnoresCase(t *testing.T) {
 			if other == r {
 				continue
 			}
-			if want, got := fold("a"+string(r)), fold("a"+string(other)); got != want {
+			if want, got := foldText("a"+string(r)), foldText("a"+string(other)); got != want {
 				t.Fatalf("%q is folded to %q, but %q to %q", r, want, other, got)
 			}
 		}
@@ -273,7 +275,7 @@ func TestFold(t *testing.T) {
 		"jan@example.com":                                  "",
 		"E-mail":                                           "mail ",
 	} {
-		if got := fold(text); got != " "+want {
+		if got := string(fold(nil, text)); got != want {
 			t.Errorf("%q is folded to %q, want %q", text, got, want)
 		}
 	}
@@ -308,6 +310,23 @@ func FuzzCause(f *testing.F) {
 		}
 	})
 }
+
+func TestCauseAllocations(t *testing.T) {
+	c := builtInCauses(t)
+	all := replies(t)
+	for i := range all {
+		all[i].state = strings.ToLower(all[i].state)
+	}
+	if n := testing.AllocsPerRun(10, func() {
+		for _, r := range all {
+			r.of(c)
+		}
+	}); n != 0 {
+		t.Errorf("%g allocations", n)
+	}
+}
+
+func foldText(text string) string { return string(bytes.TrimSpace(fold(nil, text))) }
 
 func BenchmarkCause(b *testing.B) {
 	c := builtInCauses(b)

@@ -1,46 +1,53 @@
 package smtpstatus
 
 import (
-	"regexp"
-	"strings"
+	"bytes"
 	"unicode"
 	"unicode/utf8"
 )
 
-// ownCode matches in a receiver's own code, such as OFR_417, what is to become one word.
-var ownCode = regexp.MustCompile(`_([0-9])`)
-
-// fold returns the words of s, with a space before and after each, so that what servers word alike
+// fold appends the words of s to text, each with a space after it, so that what servers word alike
 // reads alike: in lower case, without accents, punctuation and small words, and every "isn't",
 // "does not" or "cannot" a "not". What has no letter (codes, statuses, IPv4 addresses, counts) is
 // left out, and so is what has an @: a recipient such as spam-test@example.com says nothing of the
 // cause.
-func fold(s string) string {
-	var b strings.Builder
-	b.Grow(len(s) + 2)
-	b.WriteByte(' ')
-	s = strings.Map(foldRune, strings.ToLower(s))
-	if strings.Contains(s, "_") {
-		s = ownCode.ReplaceAllString(s, "$1")
-	}
-	for token := range strings.FieldsFuncSeq(s, endsToken) {
-		if strings.Contains(token, "@") {
+func fold(text []byte, s string) []byte {
+	token, word, address := len(text), len(text), false // where they begin
+	for i, r := range s {
+		if r == '_' && i+1 < len(s) && '0' <= s[i+1] && s[i+1] <= '9' {
+			continue // a receiver's own code, such as OFR_417, is one word
+		}
+		if r = foldRune(r); r < 0 {
 			continue
 		}
-		for word := range strings.FieldsFuncSeq(token, endsWord) {
-			if word = foldWord(word); word != "" {
-				b.WriteString(word)
-				b.WriteByte(' ')
-			}
+		if isInWord(r) {
+			text = utf8.AppendRune(text, r)
+			continue
 		}
+		text = foldWord(text, word)
+		address = address || r == '@'
+		if endsToken(r) {
+			if address {
+				text = text[:token]
+			}
+			token, address = len(text), false
+		}
+		word = len(text)
 	}
-	return b.String()
+	text = foldWord(text, word)
+	if address {
+		text = text[:token]
+	}
+	return text
 }
 
-// foldRune returns a rune beyond ASCII in lower case and without the accents of European letters, a
-// space for what is no letter, and -1, which drops it, for what only marks one.
+// foldRune returns a letter in lower case and without the accents of European letters. Beyond ASCII
+// it returns a space for what is no letter, and -1, which drops it, for what only marks one.
 func foldRune(r rune) rune {
 	if r < utf8.RuneSelf {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
 		return r
 	}
 	r = unicode.ToLower(unicode.ToUpper(r)) // both, since some letters share one of the two
@@ -71,31 +78,37 @@ func endsToken(r rune) bool {
 	return false
 }
 
-func endsWord(r rune) bool {
-	return r < utf8.RuneSelf && (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '\''
+func isInWord(r rune) bool {
+	return r >= utf8.RuneSelf || 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '\''
 }
 
-// isLetter reports whether r, which was folded, is a letter.
+// isLetter reports whether r, which is in a word, is a letter.
 func isLetter(r rune) bool { return r > '9' }
 
-// foldWord returns a word without its ending 's and apostrophes, and "" for one to leave out.
-func foldWord(word string) string {
-	word = strings.TrimLeft(word, "'")
-	if !strings.ContainsFunc(word, isLetter) {
-		return ""
+// foldWord ends the word that begins at start: without its ending 's and apostrophes and with a
+// space after it, or not at all if it is one to leave out.
+func foldWord(text []byte, start int) []byte {
+	text, word := text[:start], bytes.TrimLeft(text[start:], "'")
+	if !bytes.ContainsFunc(word, isLetter) {
+		return text
 	}
-	if strings.HasSuffix(word, "'t") {
-		return "not"
+	if bytes.HasSuffix(word, []byte("'t")) {
+		return append(text, "not "...)
 	}
-	switch word = strings.ReplaceAll(strings.TrimSuffix(word, "'s"), "'", ""); word {
+	for _, c := range bytes.TrimSuffix(word, []byte("'s")) {
+		if c != '\'' {
+			text = append(text, c)
+		}
+	}
+	switch string(text[start:]) {
 	case "a", "an", "e", "the", "this", "these", "is", "are", "was", "were", "be", "been", "being", "has",
 		"had", "do", "does", "did", "can", "could", "will", "would", "it", "its", "his", "their", "your", "our",
 		"currently":
-		return ""
+		return text[:start]
 	case "email":
-		return "mail"
+		text = append(text[:start], "mail"...)
 	case "cannot", "cant", "couldnt", "doesnt", "dont", "isnt", "wasnt", "wont":
-		return "not"
+		text = append(text[:start], "not"...)
 	}
-	return word
+	return append(text, ' ')
 }

@@ -1,6 +1,7 @@
 package smtpstatus
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,7 +13,7 @@ import (
 type rule struct {
 	cause        string
 	weak         bool
-	phrase, also string
+	phrase, also []byte
 }
 
 func (r *rule) length() int { return len(r.phrase) + len(r.also) }
@@ -28,7 +29,7 @@ func (r *rule) beats(other *rule) bool {
 	case r.length() != other.length():
 		return r.length() > other.length()
 	}
-	return r.also == "" && other.also != ""
+	return len(r.also) == 0 && len(other.also) > 0
 }
 
 // parseRules reads the form of causes.txt, which its first lines describe.
@@ -56,7 +57,7 @@ func parseRules(file string) ([]*rule, error) {
 			if both { // found by the second, which is usually the rarer
 				r.phrase, r.also = foldPhrase(second), r.phrase
 			}
-			if r.cause == "" || len(r.phrase) < keyLength || both && r.also == "" {
+			if r.cause == "" || len(r.phrase) < keyLength || both && len(r.also) == 0 {
 				return nil, fmt.Errorf("line %d: %q can never match", n, line)
 			}
 			rules = append(rules, &r)
@@ -67,20 +68,20 @@ func parseRules(file string) ([]*rule, error) {
 
 // foldPhrase returns what a folded text contains where it matches the phrase of causes.txt: whole
 // words, though the last may go on where a * stands, and scripts without spaces have no words.
-func foldPhrase(phrase string) string {
+func foldPhrase(phrase string) []byte {
 	if strings.HasPrefix(phrase, "x.") {
-		return " " + phrase + " "
+		return []byte(" " + phrase + " ")
 	}
 	stem, open := strings.CutSuffix(phrase, "*")
-	folded := strings.TrimSpace(fold(stem))
-	if folded == "" {
-		return ""
+	folded := fold([]byte(" "), stem)
+	if len(folded) == 1 {
+		return nil
 	}
-	if folded[0] < utf8.RuneSelf {
-		folded = " " + folded
+	if folded[1] >= utf8.RuneSelf {
+		folded = folded[1:]
 	}
-	if !open && folded[len(folded)-1] < utf8.RuneSelf {
-		folded += " "
+	if last := len(folded) - 1; open || folded[last-1] >= utf8.RuneSelf {
+		folded = folded[:last]
 	}
 	return folded
 }
@@ -93,21 +94,21 @@ const keyLength = 4
 func newIndex(rules []*rule) index {
 	x := index{}
 	for _, r := range rules {
-		key := r.phrase[:keyLength]
+		key := string(r.phrase[:keyLength])
 		x[key] = append(x[key], r)
 	}
 	return x
 }
 
 // best returns the rule that decides for a folded text, nil if none matches.
-func (x index) best(text string) *rule {
+func (x index) best(text []byte) *rule {
 	var best *rule
 	for i := range len(text) - keyLength + 1 {
 		if text[i] != ' ' && text[i] < utf8.RuneSelf {
 			continue // phrases begin where a word does
 		}
-		for _, r := range x[text[i:i+keyLength]] {
-			if strings.HasPrefix(text[i:], r.phrase) && r.beats(best) && strings.Contains(text, r.also) {
+		for _, r := range x[string(text[i:i+keyLength])] {
+			if bytes.HasPrefix(text[i:], r.phrase) && r.beats(best) && bytes.Contains(text, r.also) {
 				best = r
 			}
 		}
