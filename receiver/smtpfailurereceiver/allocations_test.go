@@ -37,9 +37,9 @@ func TestAllocations(t *testing.T) {
 		{"build a log record", 33, func() { newLogs(batch, resource, "test") }},
 		{"count", 9, counting(t, 1000)},
 		{"send 1,000 series", 14100, flushing(t, 1000)},
-		{"a form from headers to answer", 77, sendFrom(t, "form")},
-		{"JSON from headers to answer", 100, sendFrom(t, "JSON")},
-		{"a repeat from headers to answer", 26, sendFrom(t, "repeat")},
+		{"a form from headers to answer", 80, sendFrom(t, "form")},
+		{"JSON from headers to answer", 103, sendFrom(t, "JSON")},
+		{"a repeat from headers to answer", 29, sendFrom(t, "repeat")},
 	} {
 		t.Run(stage.name, func(t *testing.T) {
 			if got := testing.AllocsPerRun(runs, stage.run); got > stage.ceiling {
