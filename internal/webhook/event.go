@@ -1,99 +1,109 @@
-// Package webhook reads what a sender of Copernica or SMTPeter says in one call of its webhooks: variables, sent as a form or as JSON,
-// become an Event.
+// Package webhook decodes the webhook calls of Copernica and SMTPeter: the variables of a form or a
+// JSON object become an Event.
 //
-// It knows the documents of the senders ("Webhooks: failures", "Webhooks for failures" and their older "Feedback loops") and how PHP
-// writes and reads forms. What is made of an event, and what of it may be told, is left to others.
+// It follows the senders' documents, "Webhooks: failures", "Webhooks for failures" and the older
+// "Feedback loops", and PHP's way of writing and reading forms.
 package webhook
 
 import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 )
 
-// anomalyVariables is the anomaly of more variables, or longer ones, than an event keeps.
-const anomalyVariables = "variables"
+// AnomalyFields are the possible Event.Anomalies: variables that can be unreadable, and "variables"
+// for more or longer others than an event keeps.
+var AnomalyFields = [...]string{"code", "extended", "time", "timestamp", "variables"}
 
-// AnomalyFields are all that Event.Anomalies can name: the variables that take only what can be read as what they are, and
-// all others together.
-var AnomalyFields = [...]string{"code", "extended", "time", "timestamp", anomalyVariables}
-
-// Event is what one call says, and all that follows from it. All text in it is valid UTF-8 without control characters but tab
-// and line end, and without white space around. An empty value is an absent one.
+// Event is a decoded call. Its text is valid UTF-8 without white space around it and control
+// characters but tab and line ends. An empty value is an absent one.
 type Event struct {
-	// Kind is what happened.
 	Kind Kind
 	// ID is the sender's id of the message. It is never empty.
 	ID string
-	// Type is the word of the kind, or empty; the older documents have no type.
+	// Type names the kind. It may be empty, as in the older documents.
 	Type string
 	// Action is "failure" or "failed" as documented, or another word in lower case.
 	Action string
-	// State of the SMTP conversation in which the delivery failed, in lower case; StateBounce for an asynchronous failure.
+	// State is the step of the SMTP conversation that failed, in lower case, or StateBounce.
 	State string
-	// Recipient is whom the message was for, as sent.
+	// Recipient is the message's recipient as sent.
 	Recipient string
-	// Address is the recipient's address by itself, and Domain what is behind its @, in lower case and as an A-label (RFC 5890).
-	// All spellings of an address have one Address. It is empty when there is no recipient, and Domain when there is none in it.
+	// Address is the recipient's address alone, the same for all its spellings. Domain is what
+	// follows its @, in lower case and as an A-label (RFC 5890), or empty.
 	Address, Domain string
-	// Code is the SMTP reply code, 100 to 999, or 0 when there is none or none that can be read.
+	// Code is the SMTP reply code, 100 to 999, or 0 if it is absent or cannot be read.
 	Code int
-	// Extended is the enhanced status code (RFC 3463), zero when there is none or none that can be read.
+	// Extended is the enhanced status code (RFC 3463), zero if it is absent or cannot be read.
 	Extended smtpstatus.Enhanced
-	// Description is the sender's text, most often the reply of the receiving server. It may hold line breaks.
+	// Description is the sender's text, usually the receiving server's reply, of one line or more.
 	Description string
-	// Time is when it happened, from time, else from timestamp, else that of the arrival.
+	// Time is when it happened: the variable time, else timestamp, else Arrived.
 	Time time.Time
-	// Arrived is when the call arrived.
+	// Arrived is when the call was received.
 	Arrived time.Time
-	// Tags of the message in the order of arrival, repeats included.
+	// Tags are those of the message in the order sent, with duplicates.
 	Tags []string
-	// Variables are those of code, extended, time and timestamp that could not be read, verbatim, and all that have no field above,
-	// in the order of their first arrival.
+	// Variables are code, extended, time and timestamp if they could not be read, as sent, and all
+	// variables without a field above, in the order sent.
 	Variables []Variable
 	// Dropped is the number of variables that were left out or cut off.
 	Dropped int
-	// Anomalies names those among AnomalyFields that are not as they should be.
+	// Anomalies lists those of AnomalyFields that are not as they should be.
 	Anomalies []string
 
 	// Class is one of smtpstatus.ClassPermanent, ClassTransient and ClassUnknown.
 	Class string
-	// Asynchronous reports whether the message was accepted first and a bounce came back later.
+	// Asynchronous reports whether the message was accepted first and bounced later.
 	Asynchronous bool
-	// Cause is why it failed, one of smtpstatus.CauseNames, and DecidedBy what told it.
+	// Cause is why it failed, one of smtpstatus.CauseNames, and DecidedBy is what decided it.
 	Cause     string
 	DecidedBy smtpstatus.DecidedBy
-	// Account is who signed the call; empty when that was not checked.
+	// Account signed the call; empty when signatures are not checked.
 	Account string
-	// Identity tells this event from others and from its repeats.
+	// Identity is the same in all repeats of the event.
 	Identity Identity
 }
 
-// Variable is a variable of the call by its flat name: parameters[k] is named "parameters.k".
+// Variable is a variable of a call. The Name of parameters[k] is "parameters.k".
 type Variable struct {
-	Name string
-	// Value of a scalar, or List of an array; List is nil in a scalar.
-	Value string
-	List  []string
+	Name  string
+	Value string   // of a scalar
+	List  []string // of an array, else nil
 }
 
-// Variable returns the value of a variable that has no field of its own, all of them if it is a list, or nothing.
-func (e *Event) Variable(name string) string {
-	for i := range e.Variables {
-		if v := &e.Variables[i]; v.Name == name {
-			return strings.Join(v.all(), ", ")
+// all returns the values of a scalar or a list.
+func (v *Variable) all() []string {
+	if v.List == nil {
+		return []string{v.Value}
+	}
+	return v.List
+}
+
+// find returns the variable of that name, or nil.
+func find(variables []Variable, name string) *Variable {
+	for i := range variables {
+		if variables[i].Name == name {
+			return &variables[i]
 		}
+	}
+	return nil
+}
+
+// Variable returns the value or, separated by commas, the values of one of e.Variables.
+func (e *Event) Variable(name string) string {
+	if v := find(e.Variables, name); v != nil {
+		return strings.Join(v.all(), ", ")
 	}
 	return ""
 }
 
-// StateBounce is the state of an asynchronous failure: the message was accepted, and a bounce came back later.
+// StateBounce is the state of an asynchronous failure.
 const StateBounce = "bounce"
 
-// Summary is one line of text made of code, enhanced status, cause and state, for a failure whose description is absent or not told.
+// Summary returns code, enhanced status, cause and state in one line of text.
 func (e *Event) Summary() string {
 	var words []string
 	if e.Code != 0 {
@@ -103,6 +113,6 @@ func (e *Event) Summary() string {
 		words = append(words, e.Extended.String())
 	}
 	words = append(words, e.Cause)
-	words = append(words, strings.FieldsFunc(e.State, func(c rune) bool { return unicode.IsSpace(c) || unicode.IsControl(c) })...)
+	words = append(words, strings.Fields(e.State)...)
 	return strings.Join(words, " ")
 }

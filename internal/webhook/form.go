@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// Form reads a call whose body is application/x-www-form-urlencoded, as PHP writes and reads forms: + is a space, %XX a byte, a %
-// that starts no escape itself, and only & separates. The event shares memory with the body.
+// Form decodes a body of type application/x-www-form-urlencoded as PHP does: a % that starts no
+// escape is itself, and only & separates. The event shares the body's memory.
 //
-// The error is a NotTakenError or one of ErrTooManyVariables, ErrNameTooLong, ErrOtherWebhook, ErrNoID and ErrCharset; there is no
-// form that cannot be read.
+// The error is a NotAcceptedError or one of ErrTooManyVariables, ErrNameTooLong, ErrOtherWebhook,
+// ErrNoID and ErrCharset; there is no malformed form.
 func (d *Decoder) Form(call Call) (*Event, error) {
 	c, body, err := newCharset(call.Charset, call.Body)
 	if err != nil {
 		return nil, err
 	}
-	all := newValues()
+	b := d.newEventBuilder(&call)
 	buf := make([]byte, 0, 512) // longer values are rare
 	for pair := range strings.SplitSeq(body, "&") {
 		if pair == "" {
@@ -23,20 +23,20 @@ func (d *Decoder) Form(call Call) (*Event, error) {
 		}
 		name, value, _ := strings.Cut(pair, "=")
 		name = c.text(unescape(name, buf))
-		if all.pairs == 0 {
+		if b.pairs == 0 {
 			// It may be escaped too.
 			name = strings.TrimPrefix(name, byteOrderMark)
 		}
 		path, listed := formPath(name)
-		if err := all.add(path, c.text(unescape(value, buf)), listed); err != nil {
+		if err := b.add(path, c.text(unescape(value, buf)), listed); err != nil {
 			return nil, err
 		}
 	}
-	return d.event(&call, all)
+	return b.event()
 }
 
-// formPath reads the brackets of a form's name: a[] is a list, a[k] the member k of a, and so on inwards. A key is only ever
-// text: nothing is allocated by an index. A name whose brackets do not match is taken as it is.
+// formPath reads the brackets of a name: a[] is a list, a[k] the member k of a, and so on inwards.
+// Keys are text, never indices to allocate by. Unbalanced brackets are part of the name.
 func formPath(name string) (path string, listed bool) {
 	bracket := strings.IndexByte(name, '[')
 	if bracket <= 0 {
@@ -61,7 +61,7 @@ func formPath(name string) (path string, listed bool) {
 	return all.String(), listed
 }
 
-// unescape undoes the encoding of a form's name or value, in buf.
+// unescape decodes the name or value of a form, using buf.
 func unescape(s string, buf []byte) string {
 	i := 0
 	for i < len(s) && s[i] != '%' && s[i] != '+' {

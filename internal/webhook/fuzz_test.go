@@ -147,6 +147,6 @@ func writable(name string) bool {
 }
 
 func isNotTaken(err error) bool {
-	_, ok := errors.AsType[*NotTakenError](err)
+	_, ok := errors.AsType[*NotAcceptedError](err)
 	return ok
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// MaxDepth is how deep the objects and arrays of a JSON body may be nested, the outermost object included.
+// MaxDepth is how deep the objects and arrays of a JSON body may be nested, the outermost included.
 const MaxDepth = 32
 
 // Errors of a JSON body, beside those of a form.
@@ -19,9 +19,8 @@ var (
 	ErrTooDeep  = fmt.Errorf("JSON nested deeper than %d levels", MaxDepth)
 )
 
-// JSON reads a call whose body is application/json: an object with the variables of a form. Numbers and booleans count as the
-// text they are written as, null as an empty value; the members of an object are named as in a form, and the elements of an
-// array are a list.
+// JSON decodes a body of type application/json: an object with the variables of a form. Numbers and
+// booleans are text, and null is an empty value.
 //
 // The error is one of ErrJSON, ErrNoObject, ErrTooDeep, or one of those of Form.
 func (d *Decoder) JSON(call Call) (*Event, error) {
@@ -29,20 +28,21 @@ func (d *Decoder) JSON(call Call) (*Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := jsonReader{decoder: jsontext.NewDecoder(bytes.NewBufferString(c.decode(body)),
-		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)), all: newValues()}
+	decoder := jsontext.NewDecoder(bytes.NewBufferString(c.decode(body)),
+		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	r := jsonReader{decoder: decoder, builder: d.newEventBuilder(&call)}
 	if err := r.body(); err != nil {
 		return nil, err
 	}
-	return d.event(&call, r.all)
+	return r.builder.event()
 }
 
-// jsonReader reads the values of a JSON text in the order in which they come.
+// jsonReader adds the values of a JSON text to an event.
 type jsonReader struct {
-	decoder *jsontext.Decoder
-	charset charset // of a text that is UTF-8 already
-	all     *values
-	nested  int
+	decoder    *jsontext.Decoder
+	builder    *eventBuilder
+	charset    charset // UTF-8: the text was decoded as a whole
+	composites int     // objects and arrays
 }
 
 func (r *jsonReader) body() error {
@@ -53,7 +53,7 @@ func (r *jsonReader) body() error {
 	if token.Kind() != jsontext.KindBeginObject {
 		return ErrNoObject
 	}
-	if err := r.object("", false, 1); err != nil {
+	if err := r.value(token, "", false); err != nil {
 		return err
 	}
 	if _, err := r.decoder.ReadToken(); !errors.Is(err, io.EOF) {
@@ -62,7 +62,6 @@ func (r *jsonReader) body() error {
 	return nil
 }
 
-// token reads the next token. Of an error it says where, but not what: the text goes into responses and logs.
 func (r *jsonReader) token() (jsontext.Token, error) {
 	token, err := r.decoder.ReadToken()
 	if err != nil {
@@ -71,6 +70,7 @@ func (r *jsonReader) token() (jsontext.Token, error) {
 	return token, nil
 }
 
+// invalid returns an error that tells where the JSON is invalid, but nothing of the body.
 func (r *jsonReader) invalid(err error) error {
 	at := r.decoder.InputOffset()
 	if syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
@@ -79,70 +79,52 @@ func (r *jsonReader) invalid(err error) error {
 	return fmt.Errorf("%w near byte %d", ErrJSON, at)
 }
 
-// object reads the members of an object that has begun, below a path.
-func (r *jsonReader) object(path string, listed bool, depth int) error {
-	if depth > MaxDepth {
-		return ErrTooDeep
-	}
-	for {
-		token, err := r.token()
-		if err != nil {
-			return err
-		}
-		if token.Kind() == jsontext.KindEndObject {
-			return nil
-		}
-		member := r.charset.text(token.String())
-		if depth > 1 {
-			member = path + pathSeparator + member
-		}
-		// Before the value is read, so that names cannot grow with the depth.
-		if len(member) > MaxNameLength {
-			return ErrNameTooLong
-		}
-		if token, err = r.token(); err != nil {
-			return err
-		}
-		if err := r.value(token, member, listed, depth); err != nil {
-			return err
-		}
-	}
-}
-
-// array reads the elements of an array that has begun.
-func (r *jsonReader) array(path string, depth int) error {
-	if depth > MaxDepth {
-		return ErrTooDeep
-	}
-	for {
-		token, err := r.token()
-		if err != nil {
-			return err
-		}
-		if token.Kind() == jsontext.KindEndArray {
-			return nil
-		}
-		if err := r.value(token, path, true, depth); err != nil {
-			return err
-		}
-	}
-}
-
-// value reads what begins with a token.
-func (r *jsonReader) value(token jsontext.Token, path string, listed bool, depth int) error {
+// value reads the value that begins with a token. It is listed if it is in an array.
+func (r *jsonReader) value(token jsontext.Token, path string, listed bool) error {
 	switch token.Kind() {
 	case jsontext.KindBeginObject, jsontext.KindBeginArray:
-		// Each one costs a name, even when it is empty.
-		if r.nested++; r.nested > MaxVariables {
-			return ErrTooManyVariables
-		}
-		if token.Kind() == jsontext.KindBeginObject {
-			return r.object(path, listed, depth+1)
-		}
-		return r.array(path, depth+1)
+		return r.composite(token.Kind() == jsontext.KindBeginObject, path, listed)
 	case jsontext.KindNull:
-		return r.all.add(path, "", listed)
+		return r.builder.add(path, "", listed)
 	default:
-		return r.all.add(path, r.charset.text(token.String()), listed)
+		return r.builder.add(path, r.charset.text(token.String()), listed)
+	}
+}
+
+// composite reads the members of an object, or the elements of an array.
+func (r *jsonReader) composite(object bool, path string, listed bool) error {
+	// Besides the outermost, each one costs a name, even when it is empty.
+	if r.composites++; r.composites > 1+MaxVariables {
+		return ErrTooManyVariables
+	}
+	depth := r.decoder.StackDepth()
+	if depth > MaxDepth {
+		return ErrTooDeep
+	}
+	for {
+		token, err := r.token()
+		if err != nil {
+			return err
+		}
+		if kind := token.Kind(); kind == jsontext.KindEndObject || kind == jsontext.KindEndArray {
+			return nil
+		}
+		member := path
+		if object {
+			member = r.charset.text(token.String())
+			if depth > 1 {
+				member = path + pathSeparator + member
+			}
+			// Checked before the value, so that names cannot grow with the depth.
+			if len(member) > MaxNameLength {
+				return ErrNameTooLong
+			}
+			if token, err = r.token(); err != nil {
+				return err
+			}
+		}
+		if err := r.value(token, member, listed || !object); err != nil {
+			return err
+		}
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Kind is a kind of event, each of which the senders have a webhook for.
+// Kind is a kind of event, which the senders have a webhook for.
 type Kind int
 
 // The kinds of events.
@@ -14,34 +14,22 @@ const (
 	Delivery
 )
 
-// kinds is the one place that tells the kinds apart.
 var kinds = [...]struct {
-	// word is what the variable type says.
-	word string
-	// record reports whether it makes a log record, for which the cause is looked for.
-	record bool
+	name   string // value of the variable type
+	record bool   // whether events make log records
 }{
-	Failure:  {word: "failure", record: true},
-	Delivery: {word: "delivery"},
+	Failure:  {name: "failure", record: true},
+	Delivery: {name: "delivery"},
 }
 
-// Kinds returns all kinds.
-func Kinds() []Kind {
-	all := make([]Kind, len(kinds))
-	for i := range all {
-		all[i] = Kind(i)
-	}
-	return all
-}
+// String returns the value of the variable type.
+func (k Kind) String() string { return kinds[k].name }
 
-// String returns the word of the kind.
-func (k Kind) String() string { return kinds[k].word }
-
-// HasRecord reports whether an event of the kind makes a log record.
+// HasRecord reports whether events of the kind make log records.
 func (k Kind) HasRecord() bool { return kinds[k].record }
 
-// otherWebhooks are those that the senders document beside the kinds, by what their type says: for what they are called.
-// The last three came with an action and without a type before 2019, and Publisher's callbacks still do.
+// otherWebhooks are the senders' other webhooks by type. Before 2019, and in Publisher's callbacks
+// still, the last three have an action in place of a type.
 var otherWebhooks = map[string]string{
 	"abuse":       "complaints",
 	"bounce":      "bounces",
@@ -53,31 +41,32 @@ var otherWebhooks = map[string]string{
 	"delete":      "deleted profiles",
 }
 
-// kind returns the kind that type and action say, or an error for a call that is not taken.
+// kind returns the kind of an event with this type and action, or why it is not accepted.
 func (d *Decoder) kind(typ, action string) (Kind, error) {
-	switch {
-	case typ == "" && (action == "" || action == "failure" || action == "failed"):
-		return Failure, nil
-	case typ == "":
+	if typ == "" {
+		switch action {
+		case "", "failure", "failed":
+			return Failure, nil
+		}
 		return 0, otherWebhook("there is no type, and action", action, "neither failure nor failed")
 	}
 	for i := range kinds {
 		k := Kind(i)
-		if typ != k.String() {
-			continue
+		switch {
+		case typ != k.String():
+		case k == Failure || slices.Contains(d.Also, k):
+			return k, nil
+		default:
+			return 0, &NotAcceptedError{Kind: k}
 		}
-		if k != Failure && !slices.Contains(d.Also, k) {
-			return 0, &NotTakenError{Kind: k}
-		}
-		return k, nil
 	}
 	return 0, otherWebhook("type", typ, "not "+Failure.String())
 }
 
-// otherWebhook returns the error of a variable that says another webhook's word, or one that nobody knows.
-func otherWebhook(variable, word, unknown string) error {
-	if subject, ok := otherWebhooks[word]; ok {
-		return fmt.Errorf("%s is %s: %w, that for %s", variable, word, ErrOtherWebhook, subject)
+// otherWebhook returns an error that repeats a value only if the senders document it.
+func otherWebhook(variable, value, unknown string) error {
+	if subject, ok := otherWebhooks[value]; ok {
+		return fmt.Errorf("%s is %s: %w, that for %s", variable, value, ErrOtherWebhook, subject)
 	}
 	return fmt.Errorf("%s is %s: %w", variable, unknown, ErrOtherWebhook)
 }

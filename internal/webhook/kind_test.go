@@ -41,7 +41,7 @@ func TestKinds(t *testing.T) {
 	}
 
 	var failures Decoder
-	var notTaken *NotTakenError
+	var notTaken *NotAcceptedError
 	if _, err := failures.Form(Call{Arrived: arrived, Body: "type=delivery&id=1"}); !errors.As(err, &notTaken) || notTaken.Kind != Delivery {
 		t.Errorf("a delivery that is not taken: %v", err)
 	}

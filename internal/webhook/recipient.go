@@ -12,56 +12,48 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// maxRecipient is the number of bytes of a recipient that is looked at: addresses end at 320, and names are short.
-const maxRecipient = 2048
-
-// parseRecipient returns the address that a recipient names, in lower case and its domain as an A-label, and the domain by
-// itself. Nothing but the address counts: no name, comment or bracket around it. Where there is none, the address is what was
-// sent.
+// parseRecipient returns the address in a recipient and its domain, as they are in Event. Without a
+// domain, the address is all of the recipient.
 func parseRecipient(s string) (address, domain string) {
+	const maxRecipient = 2048 // addresses end at 320
+	address = strings.ToLower(s)
 	if s == "" || len(s) > maxRecipient {
-		return strings.ToLower(s), ""
+		return address, ""
 	}
 	// Most need neither unwrapping nor normalization.
-	address = strings.ToLower(s)
 	if local, domain, _ := strings.Cut(address, "@"); isAtom(local) && isPlain(local) && isHostname(domain) {
 		return address, domain
 	}
 	local, domain := splitAddress(s)
 	if domain = domainName(domain); domain == "" {
-		return strings.ToLower(s), ""
+		return address, ""
 	}
 	return norm.NFC.String(strings.ToLower(local)) + "@" + domain, domain
 }
 
-// splitAddress finds the address in a recipient.
 func splitAddress(s string) (local, domain string) {
-	local, domain, _ = strings.Cut(s, "@")
+	local, domain, found := strings.Cut(s, "@")
 	if isAtom(local) && isAtom(domain) {
 		return local, domain
 	}
-	if !strings.Contains(s, "@") {
-		// Some escape what is escaped once more by the form.
+	if !found {
+		// It may be escaped twice.
 		if unescaped, err := url.PathUnescape(s); err == nil {
 			s = unescaped
 		}
 	}
-	if parsed, err := mail.ParseAddress(strings.TrimRight(s, " .,;")); err == nil {
-		s = parsed.Address
-	} else {
-		s = looseAddress(s)
+	parsed, err := mail.ParseAddress(strings.TrimRight(s, " .,;"))
+	if err != nil {
+		return splitLoosely(s)
 	}
-	at := strings.LastIndexByte(s, '@')
-	if at < 0 {
-		return "", ""
-	}
-	return s[:at], s[at+1:]
+	at := strings.LastIndexByte(parsed.Address, '@')
+	return parsed.Address[:at], parsed.Address[at+1:]
 }
 
-// isAtom reports whether a part of an address is made of what hardly any is made of more than.
+// isAtom reports whether part of an address consists of letters, digits and the usual punctuation.
 func isAtom(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; !isDigit(c) && (c|0x20 < 'a' || 'z' < c|0x20) && c != '.' && c != '-' && c != '_' && c != '+' && c < utf8.RuneSelf {
+		if c := s[i]; c < utf8.RuneSelf && !isDigit(c) && !isLetter(c) && !strings.ContainsRune(".-_+", rune(c)) {
 			return false
 		}
 	}
@@ -71,52 +63,38 @@ func isAtom(s string) bool {
 // aroundAt is white space beside an @, which belongs there in no address.
 var aroundAt = regexp.MustCompile(`\s*@\s*`)
 
-// looseAddress finds what is most like an address in a text that is none: what stands in angle brackets, else the first word
-// that has an @, without what goes before a colon or another opening mark.
-func looseAddress(s string) string {
+// splitLoosely finds an address that net/mail cannot parse: in angle brackets, else in the first
+// word with an @, after a colon or an opening mark.
+func splitLoosely(s string) (local, domain string) {
 	if _, after, ok := strings.Cut(s, "<"); ok {
-		inner, _, _ := strings.Cut(after, ">")
-		if strings.Contains(inner, "@") {
+		if inner, _, _ := strings.Cut(after, ">"); strings.Contains(inner, "@") {
 			s = inner
 		}
 	}
 	s = aroundAt.ReplaceAllString(s, "@")
-	words := strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r == ',' || r == ';' || r == '>' })
+	words := strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(",;>", r) })
 	for _, word := range words {
 		at := strings.LastIndexByte(word, '@')
 		if at < 0 {
 			continue
 		}
-		local := word[strings.LastIndexAny(word[:at], ":<(")+1 : at]
-		domain := word[at+1:]
-		if !strings.HasPrefix(domain, "[") {
-			if end := strings.IndexFunc(domain, func(r rune) bool { return !isDomainRune(r) }); end >= 0 {
-				domain = domain[:end]
-			}
+		local, domain = word[strings.LastIndexAny(word[:at], ":<(")+1:at], word[at+1:]
+		if end := strings.IndexFunc(domain, endsDomain); end >= 0 && domain[0] != '[' {
+			domain = domain[:end]
 		}
-		return strings.Trim(local, `"'`) + "@" + domain
+		return strings.Trim(local, `"'`), domain
 	}
-	return ""
+	return "", ""
 }
 
-func isDomainRune(r rune) bool {
-	return r == '.' || r == '-' || r == '_' || unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.Pc, unicode.So)
-}
-
-func isNoDomainRune(r rune) bool {
-	return (r < 'a' || 'z' < r) && (r < '0' || '9' < r) && r != '-' && r != '_'
+func endsDomain(r rune) bool {
+	return r != '.' && r != '-' && !unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.Pc, unicode.So)
 }
 
 // toASCII makes A-labels of domains as people type them.
 var toASCII = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false))
 
-// The longest domain in the DNS, and the longest part of one, RFC 1035 section 2.3.4.
-const (
-	maxDomain = 253
-	maxLabel  = 63
-)
-
-// domainName returns a domain in lower case and as an A-label, or nothing for what is no domain. An address in brackets is one.
+// domainName returns a domain as an A-label, an IP address in brackets, or "" for all else.
 func domainName(s string) string {
 	s = strings.Trim(s, ".")
 	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
@@ -127,9 +105,9 @@ func domainName(s string) string {
 	}
 	s = strings.ToLower(s)
 	if !isPlain(s) {
-		// What the profile refuses is no name that may be registered, and in use all the same.
 		ascii, err := toASCII.ToASCII(s)
 		if err != nil {
+			// Some names in use may not be registered any more.
 			ascii, _ = idna.Punycode.ToASCII(s)
 		}
 		s = ascii
@@ -140,15 +118,15 @@ func domainName(s string) string {
 	return s
 }
 
-// isHostname reports whether a domain in lower case has no label that is empty, too long or written with other characters.
+// isHostname reports whether the DNS can hold a domain in lower case (RFC 1035, section 2.3.4).
 func isHostname(s string) bool {
-	if len(s) > maxDomain {
-		return false
-	}
+	const maxDomain, maxLabel = 253, 63
 	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > maxLabel || strings.ContainsFunc(label, isNoDomainRune) {
+		if label == "" || len(label) > maxLabel {
 			return false
 		}
 	}
-	return true
+	return len(s) <= maxDomain && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || 'z' < r) && (r < '0' || '9' < r) && r != '-' && r != '_' && r != '.'
+	})
 }

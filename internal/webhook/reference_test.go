@@ -67,20 +67,21 @@ func (v *referenceValues) add(path []string, value string, listed bool) error {
 }
 
 func (v *referenceValues) event(d *Decoder, call *Call) (*Event, error) {
-	all := values{pairs: v.pairs, tags: v.tags, tagPairs: v.nTags, tagScalar: v.scalar}
+	b := d.newEventBuilder(call)
+	b.pairs, b.Tags, b.tagPairs, b.tagScalar = v.pairs, v.tags, v.nTags, v.scalar
 	for _, path := range v.paths {
 		key := fmt.Sprintf("%q", path)
-		one := variable{path: strings.Join(path, pathSeparator), index: slices.Index(sentNames[:], path[0])}
+		one := Variable{Name: strings.Join(path, pathSeparator)}
 		switch found := v.values[key]; {
 		case len(found) == 0:
 		case v.listed[key]:
-			one.list = found
+			one.List = found
 		default:
-			one.value = found[0]
+			one.Value = found[0]
 		}
-		all.variables = append(all.variables, one)
+		b.collected = append(b.collected, one)
 	}
-	return d.event(call, &all)
+	return b.event()
 }
 
 func newReferenceValues() referenceValues {

@@ -1,58 +1,54 @@
 package webhook
 
 import (
+	"cmp"
+	"regexp"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 )
 
-// readStatus reads code and extended. Each may say what the other is for.
-func (r *reading) readStatus() {
-	code, ok := readStatusField(r.sent[sentCode])
-	extended, extendedOK := readStatusField(r.sent[sentExtended])
-	if r.Code = code.code; r.Code == 0 {
-		r.Code = extended.code
+// readStatus reads code and extended. Each may hold what belongs in the other.
+func (b *eventBuilder) readStatus() {
+	code, codeOK := readStatusField(b.sent[fieldCode])
+	extended, extendedOK := readStatusField(b.sent[fieldExtended])
+	b.Code = cmp.Or(code.code, extended.code)
+	b.Extended = cmp.Or(extended.enhanced, code.enhanced)
+	if !codeOK || !b.agrees(code) {
+		b.addUnreadable(fieldCode)
 	}
-	if r.Extended = extended.enhanced; r.Extended.IsZero() {
-		r.Extended = code.enhanced
-	}
-	// What is told twice and differs is not lost.
-	if !ok || !r.agrees(code) {
-		r.unreadable(sentCode)
-	}
-	if !extendedOK || !r.agrees(extended) {
-		r.unreadable(sentExtended)
+	if !extendedOK || !b.agrees(extended) {
+		b.addUnreadable(fieldExtended)
 	}
 }
 
-func (r *reading) agrees(s status) bool {
-	return (s.code == 0 || s.code == r.Code) && (s.enhanced.IsZero() || s.enhanced == r.Extended)
+func (b *eventBuilder) agrees(s status) bool {
+	return (s.code == 0 || s.code == b.Code) && (s.enhanced.IsZero() || s.enhanced == b.Extended)
 }
 
-// readDescription takes what code and extended do not say from the start of the description. It speaks of a failure.
-func (r *reading) readDescription() {
-	if r.Code != 0 && !r.Extended.IsZero() {
+// readDescription reads what is missing from the start of the description.
+func (b *eventBuilder) readDescription() {
+	if b.Code != 0 && !b.Extended.IsZero() {
 		return
 	}
-	found := readStatusText(r.Description)
-	if r.Code == 0 && 400 <= found.code && found.code <= 599 {
-		r.Code = found.code
+	found := readStatusText(b.Description)
+	if b.Code == 0 && 400 <= found.code && found.code <= 599 {
+		b.Code = found.code
 	}
-	if r.Extended.IsZero() && found.enhanced.Class >= 4 {
-		r.Extended = found.enhanced
+	if b.Extended.IsZero() && found.enhanced.Class >= 4 {
+		b.Extended = found.enhanced
 	}
 }
 
-// status is an SMTP status, in which either may be missing.
+// status is an SMTP status, of which either part may be missing.
 type status struct {
 	code     int
 	enhanced smtpstatus.Enhanced
 }
 
-// readStatusField reads a variable that is a status and nothing else, and reports whether there is nothing in it that cannot
-// be read. A number is what it is worth (550.0, 5.5e2), and zero is none.
+// readStatusField reads a variable that holds a status, and reports whether it can be read. Numbers
+// count by their value (550.0, 5.5e2), and zero is no code.
 func readStatusField(s string) (status, bool) {
 	if s == "" {
 		return status{}, true
@@ -71,48 +67,31 @@ func readStatusField(s string) (status, bool) {
 	return found, found != status{}
 }
 
-// readStatusText reads the status that a text begins with: "550 5.7.26 …", "550-5.7.26-…", "#5.1.1", "5.1.1 (text)", or one of
-// these after the type of a diagnostic code (RFC 3464, section 2.3.6), as in "smtp; 550 5.1.1 User unknown".
+// diagnosticType is as in "smtp; 550 5.1.1 User unknown" (RFC 3464, section 2.3.6).
+var diagnosticType = regexp.MustCompile(`^[A-Za-z -]{1,23};`)
+
+// readStatusText reads the status that a text begins with, perhaps after a diagnostic type:
+// "550 5.7.26 …", "550-5.7.26-…", "#5.1.1", "5.1.1 (text)".
 func readStatusText(s string) (found status) {
-	const opening = " \t\r\n#(<[\"'"
-	head := s[:min(len(s), maxDiagnosticType)]
-	if end := strings.IndexByte(head, ';'); end > 0 && strings.Trim(head[:end], diagnosticType) == "" {
-		s = s[end+1:]
-	}
-	s = strings.TrimLeft(s, opening)
-	if code, ok := smtpstatus.ParseCode(s[:min(len(s), codeLength)]); ok && !goesOn(s[codeLength:]) {
+	const opening, codeLength = " \t\r\n#(<[\"'", 3
+	s = strings.TrimLeft(s[len(diagnosticType.FindString(s)):], opening)
+	if code, ok := smtpstatus.ParseCode(s[:min(len(s), codeLength)]); ok && !goesOn.MatchString(s[codeLength:]) {
 		found.code = code
 		s = strings.TrimLeft(s[codeLength:], opening+"-:;,/")
 	}
-	end := 0
-	for end < len(s) && (isDigit(s[end]) || s[end] == '.') {
-		end++
-	}
-	if !goesOn(s[end:]) {
-		found.enhanced, _ = smtpstatus.ParseEnhanced(strings.TrimRight(s[:end], "."))
+	rest := strings.TrimLeft(s, "0123456789.")
+	if !goesOn.MatchString(rest) {
+		enhanced := strings.TrimRight(s[:len(s)-len(rest)], ".")
+		found.enhanced, _ = smtpstatus.ParseEnhanced(enhanced)
 	}
 	return found
 }
 
-// A diagnostic code's type is a short word.
-const (
-	maxDiagnosticType = 24
-	diagnosticType    = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ- "
-)
+// goesOn matches what makes a number before it part of something else.
+var goesOn = regexp.MustCompile(`^([0-9A-Za-z_@]|[^\x00-\x7f]|\.[0-9])`)
 
-const codeLength = 3
-
-// goesOn reports whether a number that is followed by this is part of something else.
-func goesOn(rest string) bool {
-	if rest == "" {
-		return false
-	}
-	c := rest[0]
-	return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' || c == '_' || c == '@' || c >= utf8.RuneSelf ||
-		c == '.' && len(rest) > 1 && isDigit(rest[1])
-}
-
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+func isDigit(c byte) bool  { return '0' <= c && c <= '9' }
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 // oneSpelling returns a number as it is usually written, and any other text as it is.
 func oneSpelling(s string) string {
@@ -124,15 +103,11 @@ func oneSpelling(s string) string {
 	return s
 }
 
-// parseNumber reads a decimal number as JSON has it.
+// parseNumber reads a decimal number, unlike ParseFloat no hexadecimal one and no word.
 func parseNumber(s string) (float64, bool) {
 	const most = 64
-	if len(s) > most {
-		return 0, false
-	}
 	for i := range len(s) {
-		// Not what else ParseFloat reads.
-		if c := s[i]; !isDigit(c) && c != '.' && c != '+' && c != '-' && c != 'e' && c != 'E' {
+		if c := s[i]; i == most || !isDigit(c) && c != '.' && c != '+' && c != '-' && c != 'e' && c != 'E' {
 			return 0, false
 		}
 	}

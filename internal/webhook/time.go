@@ -7,71 +7,59 @@ import (
 	"time"
 )
 
-// readTime reads time and timestamp, of which time wins. Where neither can be read, or it lies too far ahead, the event is as
-// old as its arrival.
-func (r *reading) readTime() {
+// readTime reads time and timestamp, of which time wins. A time too far ahead does not count, and
+// timestamp does not replace it.
+func (b *eventBuilder) readTime() {
 	read := false
-	for _, index := range [...]int{sentTime, sentTimestamp} {
-		if r.sent[index] == "" {
+	for _, field := range [...]int{fieldTime, fieldTimestamp} {
+		if b.sent[field] == "" {
 			continue
 		}
-		at, ok := r.parseTime(r.sent[index])
-		switch {
-		case !ok:
-			r.unreadable(index)
+		at, ok := b.parseTime(b.sent[field])
+		if !ok {
+			b.addUnreadable(field)
 			continue
-		case read:
-		case at.After(r.Arrived.Add(MaxAhead)):
-			r.unreadable(index)
-		default:
-			r.Time = at
+		}
+		if !read && at.After(b.Arrived.Add(MaxAhead)) {
+			b.addUnreadable(field)
+		} else if !read {
+			b.Time = at
 		}
 		read = true
-		r.timed = r.timed || index == sentTime
+		b.timed = b.timed || field == fieldTime
 	}
 }
 
-// parseTime reads Unix seconds, or a date and a time of day, each with or without a fraction. Zero is what an unset time looks
-// like, and past 2262 nanoseconds overflow (a time in milliseconds does).
-func (r *reading) parseTime(s string) (time.Time, bool) {
+// parseTime reads Unix seconds or a date and a time of day. Zero is an unset time, and nanoseconds
+// overflow past 2262, as milliseconds in place of seconds would.
+func (d *Decoder) parseTime(s string) (time.Time, bool) {
 	const most = math.MaxInt64 / float64(time.Second)
 	if seconds, ok := parseNumber(s); ok {
-		if seconds <= 0 || seconds >= most {
-			return time.Time{}, false
-		}
 		// A number of this size is exact to the microsecond.
-		return time.UnixMicro(int64(math.Round(seconds * 1e6))).UTC(), true
+		return time.UnixMicro(int64(math.Round(seconds * 1e6))).UTC(), 0 < seconds && seconds < most
 	}
-	at, ok := r.parseDateTime(s)
-	if !ok || at.Unix() <= 0 || float64(at.Unix()) >= most-1 {
-		return time.Time{}, false
-	}
-	return at.UTC(), true
+	at, ok := d.parseDateTime(s)
+	return at.UTC(), ok && at.Unix() > 0 && float64(at.Unix()) < most-1
 }
 
-// layouts differ in the time zone, which may be missing.
+// layouts are the accepted spellings of the time zone, or none.
 var layouts = [...]string{time.DateTime, time.DateTime + "Z07:00", time.DateTime + "Z0700", time.DateTime + "Z07"}
 
-// parseDateTime reads YYYY-MM-DD HH:MM:SS, also with a T between the two, a fraction, or a time zone.
-func (r *reading) parseDateTime(s string) (time.Time, bool) {
-	const most = 64
-	date := len(time.DateOnly)
-	if len(s) <= date || len(s) > most || s[date] != ' ' && s[date] != 'T' && s[date] != 't' {
+var clockReplacer = strings.NewReplacer(" ", "", "UTC", "Z", "GMT", "Z")
+
+// parseDateTime reads YYYY-MM-DD HH:MM:SS, also with a T, a fraction, or a time zone.
+func (d *Decoder) parseDateTime(s string) (time.Time, bool) {
+	const date, most = len(time.DateOnly), 64
+	if len(s) <= date || len(s) > most || !strings.ContainsRune(" Tt", rune(s[date])) {
 		return time.Time{}, false
 	}
-	location := cmp.Or(r.Location, time.UTC)
+	location := cmp.Or(d.Location, time.UTC)
 	if at, err := time.ParseInLocation(time.DateTime, s, location); err == nil {
 		return at, true
 	}
-	clock := strings.ToUpper(s[date+1:])
-	for _, utc := range [...]string{"UTC", "GMT"} {
-		if rest, ok := strings.CutSuffix(clock, utc); ok {
-			clock = rest + "Z"
-		}
-	}
-	clock = strings.ReplaceAll(clock, " ", "")
+	s = s[:date] + " " + clockReplacer.Replace(strings.ToUpper(s[date+1:]))
 	for _, layout := range layouts {
-		if at, err := time.ParseInLocation(layout, s[:date]+" "+clock, location); err == nil {
+		if at, err := time.ParseInLocation(layout, s, location); err == nil {
 			return at, true
 		}
 	}

@@ -322,8 +322,8 @@ var errorResponses = []struct {
 
 // responseTo returns the response to an error, and the text in place of the response's own, if any.
 func responseTo(err error) (resp *response, text string) {
-	if notTaken, ok := errors.AsType[*webhook.NotTakenError](err); ok {
-		metrics := strings.Join(metricsThatCount(notTaken.Kind), " or ")
+	if notAccepted, ok := errors.AsType[*webhook.NotAcceptedError](err); ok {
+		metrics := strings.Join(metricsThatCount(notAccepted.Kind), " or ")
 		return responseOtherWebhook, err.Error() + ": enable the metrics that count it, " + metrics
 	}
 	if _, ok := errors.AsType[*signature.Refusal](err); ok {
