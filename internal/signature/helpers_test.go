@@ -33,7 +33,7 @@ var signedAt = time.Date(2026, time.November, 21, 10, 15, 0, 0, time.UTC)
 func goodKey() *rsa.PrivateKey  { return signaturetest.Key(1024, "good") }
 func otherKey() *rsa.PrivateKey { return signaturetest.Key(1024, "other") }
 
-// keyRecord is the record of a key that is changed here and there by pairs of old and new text.
+// keyRecord returns the record of a key with replacements, which are pairs of old and new text.
 func keyRecord(key *rsa.PrivateKey, oldNew ...string) string {
 	return strings.NewReplacer(oldNew...).Replace(signaturetest.KeyRecord(key))
 }
@@ -54,7 +54,7 @@ func parse(tb testing.TB, r *signaturetest.Request) *http.Request {
 	return parsed
 }
 
-// unparsed returns the request with values that net/http would not read, too.
+// unparsed returns the request without reading it, for values that net/http refuses.
 func unparsed(r *signaturetest.Request) *http.Request {
 	request := &http.Request{
 		Method: r.Method, RequestURI: r.Target, Host: r.Host, Header: make(http.Header),
@@ -66,12 +66,12 @@ func unparsed(r *signaturetest.Request) *http.Request {
 	return request
 }
 
-// fakeDNS is a resolver that knows goodKey by goodName.
+// fakeDNS is a resolver that has goodKey at goodName.
 type fakeDNS struct {
 	mu      sync.Mutex
 	records map[string][]string
 	err     error                                  // of goodName
-	hook    func(ctx context.Context, name string) // before the answer
+	hook    func(ctx context.Context, name string) // called between question and answer
 	asked   map[string]int
 	current int
 	most    int // lookups at once
@@ -83,26 +83,29 @@ func newFakeDNS() *fakeDNS {
 	return d
 }
 
-func (d *fakeDNS) LookupTXT(ctx context.Context, absolute string) ([]string, error) {
-	name := strings.TrimSuffix(absolute, ".")
+func (d *fakeDNS) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	name, absolute := strings.CutSuffix(name, ".")
+	if !absolute {
+		return nil, errors.New("the search list would be tried")
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.asked[name]++
 	d.current++
 	d.most = max(d.most, d.current)
+	records := d.records[name]
 	if hook := d.hook; hook != nil {
 		d.mu.Unlock()
 		hook(ctx, name)
 		d.mu.Lock()
 	}
 	d.current--
-	records, exists := d.records[name]
 	switch err := ctx.Err(); {
 	case err != nil:
 		return nil, &net.DNSError{Err: err.Error(), Name: name, IsTimeout: errors.Is(err, context.DeadlineExceeded)}
 	case d.err != nil && name == goodName:
 		return nil, d.err
-	case !exists:
+	case len(records) == 0:
 		return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 	}
 	return records, nil
@@ -112,10 +115,7 @@ func (d *fakeDNS) LookupTXT(ctx context.Context, absolute string) ([]string, err
 func (d *fakeDNS) set(name string, records ...string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.err = nil
-	if d.records[name] = records; len(records) == 0 {
-		delete(d.records, name)
-	}
+	d.records[name], d.err = records, nil
 }
 
 // fail has lookups of goodName fail.
@@ -144,12 +144,11 @@ func (d *fakeDNS) count(names ...string) int {
 	return n
 }
 
-// fixture is a verifier of what goodKey signs, and what it asks and tells.
+// fixture is a verifier with its DNS, and what it calls back with.
 type fixture struct {
 	*Verifier
 
-	dns *fakeDNS
-
+	dns      *fakeDNS
 	mu       sync.Mutex
 	outcomes map[string]int // of lookups
 	known    [][]string     // all that OnKnownKeys was called with

@@ -2,7 +2,6 @@ package signature
 
 import (
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
@@ -26,15 +25,12 @@ func TestKeyRecord(t *testing.T) {
 	require.NoError(t, err)
 	ecDER, err := x509.MarshalPKIXPublicKey(&ecKey.PublicKey)
 	require.NoError(t, err)
-	edKey, _, err := ed25519.GenerateKey(rand.Reader)
-	require.NoError(t, err)
 
 	for _, tc := range []struct {
 		name, record string
 		err          error
 	}{
 		{"as the sender has it", keyRecord(key), nil},
-		{"no type", "v=DKIM1; p=" + p, nil},
 		{"ends in ;", keyRecord(key) + ";", nil},
 		{"folded", "v=DKIM1;\r\n\tk = rsa ;\r\n p = " + p[:40] + "\r\n\t" + p[40:90] + " " + p[90:], nil},
 		{"PKCS 1", "v=DKIM1; k=rsa; p=" + encoded(pkcs1), nil},
@@ -71,7 +67,6 @@ func TestKeyRecord(t *testing.T) {
 		{"not a key", "v=DKIM1; p=aGVsbG8=", errNoKey},
 		{"more than a key", keyRecord(key, p, encoded(append(pkcs1, 0))), errNoKey},
 		{"ECDSA", keyRecord(key, p, encoded(ecDER)), errNoKey},
-		{"Ed25519", "v=DKIM1; k=ed25519; p=" + encoded(edKey), errNoKey},
 		{"too many tags", "p=" + p + ";" + numbered(maxTags, ";"), errNoKey},
 		{"too long", keyRecord(key) + "; n=" + strings.Repeat("x", maxRecord-len(keyRecord(key))-3), errNoKey},
 	} {
@@ -100,12 +95,10 @@ func TestKeyBounds(t *testing.T) {
 		{"512 bits", modulus(512), 65537, false},
 		{"1023 bits", modulus(1023), 65537, false},
 		{"1024 bits", modulus(1024), 65537, true},
-		{"1025 bits", modulus(1025), 65537, true},
 		{"4096 bits", modulus(4096), 65537, true},
 		{"4097 bits", modulus(4097), 65537, false},
 		{"even modulus", even, 65537, false},
 		{"exponent 1", modulus(2048), 1, false},
-		{"exponent 2", modulus(2048), 2, false},
 		{"exponent 3", modulus(2048), 3, true},
 		{"even exponent", modulus(2048), 65536, false},
 		{"largest exponent", modulus(2048), 1<<31 - 1, true},

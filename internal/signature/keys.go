@@ -175,10 +175,8 @@ func (c *keyCache) lookUp(ctx context.Context, name string) (nameState, error) {
 	c.mu.Unlock()
 
 	// A clock that was set back must not make the wait longer.
-	wait := time.NewTimer(min(s.asked.Add(recheckEvery).Sub(c.options.Now()), recheckEvery))
-	defer wait.Stop()
 	select {
-	case <-wait.C:
+	case <-time.After(min(s.asked.Add(recheckEvery).Sub(c.options.Now()), recheckEvery)):
 	case <-ctx.Done():
 		return nameState{}, unavailable("closed")
 	}

@@ -379,16 +379,6 @@ func TestHTTP2(t *testing.T) {
 	assert.Equal(t, []int64{int64(len(signed.Body)), -1}, lengths)
 }
 
-func TestKeySizes(t *testing.T) {
-	for _, bits := range []int{1024, 2048, 3072, 4096} {
-		f := newFixture(t)
-		key := signaturetest.Key(bits, "size")
-		f.dns.set(goodName, keyRecord(key))
-		require.NoError(t, f.send(t, goodName, key), bits)
-		assertRefused(t, ReasonSignatureMismatch, f.send(t, goodName, goodKey()))
-	}
-}
-
 func TestBeginEndsWithTheRequest(t *testing.T) {
 	f := newFixture(t)
 	ctx, cancel := context.WithCancel(t.Context())
