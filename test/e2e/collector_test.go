@@ -1,183 +1,176 @@
 package e2e
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
-	"net"
+	"context"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
-	"syscall"
+	"regexp"
+	"strings"
 	"testing"
-	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
-const (
-	root     = "../.."
-	binary   = root + "/bin/otelcol-smtpfailure"
-	deadline = 30 * time.Second
-)
-
-// collector is a running collector.
+// collector is the distribution with its configuration, addresses and directories, which it keeps
+// when it is started again.
 type collector struct {
-	process *os.Process
-	exited  chan struct{}
-	err     error
-	output  output
+	*process // the current run; nil before the first
 
-	failuresURL string
-	metricsURL  string
-	logFile     string
+	environment, args []string
+	directory         string
+	// The addresses at which it takes reports, and at which it serves its own metrics, the counters
+	// and its health.
+	address, telemetry, counters, health string
+	outputs                              []string // of the runs before
 }
 
-// launch starts the distribution with what is added to the environment, and does not wait for anything.
-func launch(environment []string, args ...string) (*collector, error) {
-	if _, err := os.Stat(binary); errors.Is(err, os.ErrNotExist) {
-		return nil, errors.New("there is no bin/otelcol-smtpfailure: run `make build` first")
-	}
-	c := &collector{exited: make(chan struct{})}
-	command := exec.Command(binary, args...)
-	command.Env = append(os.Environ(), environment...)
-	command.Stdout, command.Stderr = &c.output, &c.output
-	if err := command.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", binary, err)
-	}
-	c.process = command.Process
-	go func() {
-		c.err = command.Wait()
-		close(c.exited)
-	}()
-	return c, nil
-}
+var (
+	environmentVariable = regexp.MustCompile(`\$\{env:([A-Z0-9_]+):-([^}]*)\}`)
+	fixedEndpoint       = regexp.MustCompile(`(?m)^ *endpoint: \S+:(\d+)$`)
+	localAddress        = regexp.MustCompile(`localhost:\d+`)
+)
 
-// kill ends the collector at once, if it still runs.
-func (c *collector) kill() {
-	_ = c.process.Kill()
-	<-c.exited
-}
-
-// startCollector starts a collector with the quickstart's configuration, moved to ports and files of its own, and returns once it
-// answers. It is killed at the end of the test if it still runs then.
-func startCollector(t *testing.T) *collector {
+// newCollector returns a collector with the configurations. Every address and directory in them is
+// moved to one of the test's own, but for those that the environment sets.
+func newCollector(t *testing.T, environment []string, files ...string) *collector {
 	t.Helper()
-	endpoint, metricsEndpoint, telemetryPort := freeAddress(t), freeAddress(t), port(t, freeAddress(t))
-	logFile := filepath.Join(t.TempDir(), "data", "failures.jsonl")
-	c, err := launch(nil,
-		"--config", root+"/examples/quickstart/config.yaml",
-		"--set", "receivers::smtp_failure::http::endpoint="+endpoint,
-		"--set", "receivers::smtp_failure::aggregation::interval=200ms",
-		"--set", "exporters::file::path="+logFile,
-		"--set", "exporters::prometheus::endpoint="+metricsEndpoint,
-		"--set", "service::telemetry::metrics::readers=[{pull: {exporter: {prometheus: {host: 127.0.0.1, port: "+telemetryPort+"}}}}]",
-	)
-	if err != nil {
-		t.Fatal(err)
+	c := &collector{
+		directory: t.TempDir(),
+		address:   freeAddress(t), telemetry: freeAddress(t), counters: freeAddress(t), health: freeAddress(t),
 	}
-	c.failuresURL = "http://" + endpoint + "/failures"
-	c.metricsURL = "http://" + metricsEndpoint + "/metrics"
-	c.logFile = logFile
+	var text string
+	for _, file := range files {
+		text += readFile(t, file)
+		c.args = append(c.args, "--config", file)
+	}
+	known := map[string]string{"localhost:9464": c.counters, "localhost:13133": c.health}
+	for _, match := range environmentVariable.FindAllStringSubmatch(text, -1) {
+		value := match[2]
+		if strings.HasPrefix(value, "data") {
+			value = filepath.Join(c.directory, value)
+		}
+		value = localAddress.ReplaceAllStringFunc(value, func(address string) string {
+			if known[address] == "" {
+				known[address] = freeAddress(t)
+			}
+			return known[address]
+		})
+		c.environment = append(c.environment, match[1]+"="+value)
+	}
+	// Of variables that are there twice the last counts.
+	c.environment = append(c.environment, environment...)
+
+	c.set("service::telemetry::metrics::readers=[{pull: {exporter: {prometheus: {host: 127.0.0.1, port: " +
+		port(t, c.telemetry) + "}}}}]")
+	if strings.Contains(text, "smtp_failure:") {
+		c.set("receivers::smtp_failure::http::endpoint=" + c.address)
+	} else {
+		c.address = c.telemetry // It takes no reports.
+	}
+	for _, match := range fixedEndpoint.FindAllStringSubmatch(text, -1) {
+		switch match[1] {
+		case "8550":
+		case "9464":
+			c.set("exporters::prometheus::endpoint=" + c.counters)
+		case "13133":
+			c.set("extensions::health_check::endpoint=" + c.health)
+		default:
+			t.Fatalf("this test does not know how to move port %s of %v", match[1], files)
+		}
+	}
+	if strings.Contains(text, "path: data/failures.jsonl") {
+		c.set("exporters::file::path=" + c.records())
+	}
 	t.Cleanup(func() {
+		if c.process == nil {
+			return
+		}
 		c.kill()
 		if t.Failed() {
-			t.Logf("output of the collector:\n%s", c.output.String())
+			for i, output := range append(c.outputs, c.output.String()) {
+				t.Logf("the end of the output of run %d of the collector:\n%s", i+1, tail(output, 20))
+			}
 		}
 	})
+	return c
+}
 
-	for _, url := range []string{c.failuresURL, c.metricsURL} {
-		c.eventually(t, url+" answers", func() bool {
-			response, err := http.Get(url)
-			if err != nil {
-				return false
-			}
-			return response.Body.Close() == nil
-		})
+func exampleFile(name string) string { return root + "/examples/" + name + "/config.yaml" }
+
+// startExample starts the collector of an example.
+func startExample(t *testing.T, name string, environment []string, settings ...string) *collector {
+	t.Helper()
+	return newCollector(t, environment, exampleFile(name)).set(settings...).start(t)
+}
+
+// set changes settings of the configuration.
+func (c *collector) set(settings ...string) *collector {
+	for _, setting := range settings {
+		c.args = append(c.args, "--set", setting)
 	}
 	return c
 }
 
-// stop asks the collector to stop and returns how it exited.
-func (c *collector) stop(t *testing.T) error {
-	t.Helper()
-	if err := c.process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatalf("send SIGTERM: %v", err)
+// url returns that of the webhook.
+func (c *collector) url() string { return "http://" + c.address + "/failures" }
+
+// records returns the path of the file that the records go to, in some of the configurations.
+func (c *collector) records() string { return filepath.Join(c.directory, "failures.jsonl") }
+
+// launch starts the collector and waits for nothing.
+func (c *collector) launch() error {
+	if c.process != nil {
+		c.outputs = append(c.outputs, c.output.String())
 	}
+	command := exec.Command(binary, c.args...)
+	command.Env = append(os.Environ(), c.environment...)
+	var err error
+	c.process, err = launch(command)
+	return err
+}
+
+// restart starts the collector and returns when it answers.
+func (c *collector) restart(ctx context.Context) error {
+	if err := c.launch(); err != nil {
+		return err
+	}
+	return c.wait(ctx, "the collector answers", func() bool {
+		status, _ := call(http.DefaultClient, http.MethodGet, c.url(), "")
+		return status != 0
+	})
+}
+
+// start does the same and fails the test if it cannot.
+func (c *collector) start(t *testing.T) *collector {
+	t.Helper()
+	require.NoError(t, c.restart(t.Context()))
+	return c
+}
+
+// stop sends SIGTERM, after which the collector has to exit with 0.
+func (c *collector) stop(t *testing.T) {
+	t.Helper()
+	require.NoError(t, c.terminate(), "after SIGTERM")
+}
+
+// checkRunning fails the test if the collector has exited.
+func (c *collector) checkRunning(t *testing.T) {
+	t.Helper()
 	select {
 	case <-c.exited:
-		return c.err
-	case <-time.After(deadline):
-		t.Fatalf("the collector still runs %s after SIGTERM", deadline)
-		return nil
+		assert.Fail(t, "the collector exited", "%v", c.err)
+	default:
 	}
 }
 
-// eventually fails the test when the condition does not come true in time, or the collector exits before it does.
-func (c *collector) eventually(t *testing.T, what string, condition func() bool) {
+// validate has the distribution check a configuration.
+func validate(t *testing.T, environment []string, args ...string) {
 	t.Helper()
-	timeout := time.After(deadline)
-	for !condition() {
-		select {
-		case <-c.exited:
-			t.Fatalf("waited until %s, but the collector exited: %v", what, c.err)
-		case <-timeout:
-			t.Fatalf("waited %s until %s", deadline, what)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-// freeAddress returns a loopback address that was free a moment ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("find a free port: %v", err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
-
-func port(t *testing.T, address string) string {
-	t.Helper()
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
-
-// output is what a process wrote so far.
-type output struct {
-	mutex  sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mutex.Lock()
-	defer o.mutex.Unlock()
-	return o.buffer.Write(p)
-}
-
-func (o *output) String() string {
-	o.mutex.Lock()
-	defer o.mutex.Unlock()
-	return o.buffer.String()
-}
-
-func readFile(t *testing.T, path string) string {
-	t.Helper()
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(content)
-}
-
-func write(t *testing.T, path, content string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	command := exec.CommandContext(t.Context(), binary, append([]string{"validate"}, args...)...)
+	command.Env = append(os.Environ(), environment...)
+	output, err := command.CombinedOutput()
+	assert.NoError(t, err, "%s", output)
 }

@@ -4,10 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
-	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -15,47 +12,47 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
+
+	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
-const dashboardFile = root + "/examples/grafana/dashboard.json"
-
-// emptyPanels are those that rightly have nothing to show of the day. With data, they are to be taken off the list.
+// emptyPanels are those that rightly have nothing to show of the day. With data, they are to be
+// taken off the list.
 var emptyPanels = map[string]string{
-	"Counted past the limit": "the day has far fewer kinds than aggregation.cardinality_limit",
-	"Refusals by reason":     "no signature is configured, so none is refused",
-	"Key lookups by outcome": "no signature is configured, so no key is looked up",
-
+	"Counted past the limit":           "the day has far fewer kinds than aggregation.cardinality_limit",
+	"Refusals by reason":               "no signature is configured, so none is refused",
+	"Key lookups by outcome":           "no signature is configured, so no key is looked up",
 	"Failure rate by mailbox provider": "email.recipient.domain is an attribute only where it is asked for",
 }
 
-// perhapsEmptyPanels may have something to show of the day or not.
-var perhapsEmptyPanels = map[string]string{
-	"Calls told to come again": "a copy of a report that is under way for two seconds, on a busy machine, is all that is told so",
-}
-
-// emptyVariables are those that rightly offer nothing but All.
-var emptyVariables = map[string]string{
-	"account": "no signature is configured, so no account is known; and the attribute is opt-in",
-}
-
-// What the panels are called whose numbers are compared with what was sent.
 const (
+	// perhapsEmptyPanel shows copies of a report that is under way for two seconds, on a busy
+	// machine.
+	perhapsEmptyPanel = "Calls told to come again"
+	// emptyVariable offers nothing but All, since no signature is configured.
+	emptyVariable = "account"
+
 	totalPanel     = "Failures in the range"
 	providersPanel = "Top mailbox providers"
 	messagesPanel  = "Messages"
 	newKindsPanel  = "New kinds"
 )
 
-// compared are the panels whose numbers are compared with what was sent for each value that is chosen, but for those of the variables that
-// are none of their business: the counter of all failures has no tag, address or id, and the last is about the receiver itself.
+// compared are the panels whose numbers are compared with what was sent for each value that is
+// chosen, but for those of the variables that are none of their business: the counter of all
+// failures has no tag, address or id, and the last is about the receiver itself.
 var compared = map[string][]string{
 	totalPanel:     {"tag", "provider", "message", "collector"},
 	providersPanel: {"collector"},
 	messagesPanel:  {"collector"},
 }
 
-// Settings of Grafana's data sources: the interval that $__rate_interval is made of, twice the scrape interval because the counters change with every
-// second scrape; and the lines that a log query gets.
+// Settings of Grafana's data sources: the interval that $__rate_interval is made of, twice the
+// scrape interval because the counters change with every second scrape; and the lines that a log
+// query gets.
 const (
 	dashboardInterval = 2 * dayScrape
 	dashboardLines    = 1000
@@ -78,15 +75,16 @@ type panel struct {
 	FieldConfig     struct{ Overrides json.RawMessage }
 }
 
+type datasource struct{ Type, UID string }
+
 type target struct {
 	RefID        string
 	Expr         string
 	Instant      bool
 	QueryType    string
-	Hide         bool
 	MaxLines     int
 	LegendFormat string
-	Datasource   struct{ Type, UID string }
+	Datasource   datasource
 }
 
 type variable struct {
@@ -97,23 +95,19 @@ type variable struct {
 	Multi      bool
 	IncludeAll bool
 	AllValue   string
-	Current    struct{ Value json.RawMessage }
-	Datasource struct{ Type, UID string }
+	Datasource datasource
 }
 
 // variableQuery is a text, or an object that holds it.
 type variableQuery string
 
 func (q *variableQuery) UnmarshalJSON(text []byte) error {
-	var query string
-	if json.Unmarshal(text, &query) == nil {
-		*q = variableQuery(query)
+	var object struct{ Query string }
+	if json.Unmarshal(text, &object) == nil {
+		*q = variableQuery(object.Query)
 		return nil
 	}
-	var object struct{ Query string }
-	err := json.Unmarshal(text, &object)
-	*q = variableQuery(object.Query)
-	return err
+	return json.Unmarshal(text, (*string)(q))
 }
 
 type annotation struct {
@@ -121,37 +115,29 @@ type annotation struct {
 	BuiltIn    int
 	Expr       string
 	Target     target
-	Datasource struct{ Type, UID string }
+	Datasource datasource
 }
 
-func readDashboard(t *testing.T) dashboard {
+func readDashboard(t *testing.T) (board dashboard) {
 	t.Helper()
-	text, err := os.ReadFile(dashboardFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var board dashboard
-	if err := json.Unmarshal(text, &board); err != nil {
-		t.Fatalf("%s: %v", dashboardFile, err)
-	}
+	require.NoError(t, json.Unmarshal([]byte(readFile(t, root+"/examples/grafana/dashboard.json")), &board))
 	return board
 }
 
 // query is something that the dashboard asks, of a panel or as an annotation.
 type query struct {
-	panel  string
-	kind   string // type of the panel
-	target target
+	panel      string
+	annotation bool
+	target     target
 }
 
 // queries returns all that the dashboard asks.
-func (b dashboard) queries() []query {
-	var all []query
+func (b dashboard) queries() (all []query) {
 	var add func([]panel)
 	add = func(panels []panel) {
 		for _, p := range panels {
 			for _, target := range p.Targets {
-				all = append(all, query{p.Title, p.Type, target})
+				all = append(all, query{p.Title, false, target})
 			}
 			add(p.Panels)
 		}
@@ -162,15 +148,24 @@ func (b dashboard) queries() []query {
 			continue // Grafana's own, which asks no server
 		}
 		a.Target.Datasource = a.Datasource
-		if a.Target.Expr == "" {
-			a.Target.Expr = a.Expr
-		}
-		all = append(all, query{"annotation " + a.Name, "annotation", a.Target})
+		a.Target.Expr = cmp.Or(a.Target.Expr, a.Expr)
+		all = append(all, query{"annotation " + a.Name, true, a.Target})
 	}
 	return all
 }
 
-// choice is what is chosen at the top of the dashboard: the time, and values of variables. A variable without a value is on All, or empty.
+// variable returns the variable of a name, nil if there is none.
+func (b dashboard) variable(name string) *variable {
+	for _, v := range b.Templating.List {
+		if v.Name == name {
+			return &v
+		}
+	}
+	return nil
+}
+
+// choice is what is chosen at the top of the dashboard: the time, and values of variables. A
+// variable without a value is on All, or empty.
 type choice struct {
 	from, to time.Time
 	values   map[string]string
@@ -214,16 +209,12 @@ func (b dashboard) expand(t *testing.T, text string, c choice) string {
 		if strings.Trim(name, "0123456789") == "" {
 			return match // of a regular expression
 		}
-		at := slices.IndexFunc(b.Templating.List, func(v variable) bool { return v.Name == name })
-		if at < 0 {
-			t.Fatalf("%s is no variable of the dashboard: %s", match, text)
-		}
-		v := b.Templating.List[at]
+		v := b.variable(name)
+		require.NotNil(t, v, "%s is no variable of the dashboard: %s", match, text)
 		value, chosen := c.values[name]
 		if !chosen && v.IncludeAll {
-			if v.AllValue == "" {
-				t.Fatalf("the variable %s has no value for All, which makes a query of all that there is", name)
-			}
+			require.NotEmpty(t, v.AllValue,
+				"the variable %s has no value for All, which makes a query of all that there is", name)
 			return v.AllValue
 		}
 		switch format {
@@ -233,7 +224,8 @@ func (b dashboard) expand(t *testing.T, text string, c choice) string {
 			return value
 		case "":
 			if v.Multi || v.IncludeAll {
-				// Escaped twice, since it goes into a regular expression in a text in double quotes.
+				// Escaped twice, since it goes into a regular expression in a text in double
+				// quotes.
 				return doubleSpecial.ReplaceAllString(strings.ReplaceAll(value, `\`, `\\\\`), `\\$0`)
 			}
 			return strings.ReplaceAll(strings.ReplaceAll(value, `\`, `\\`), `'`, `\\'`)
@@ -243,157 +235,115 @@ func (b dashboard) expand(t *testing.T, text string, c choice) string {
 	})
 }
 
-// answer is what a server said to a query.
-type answer struct {
-	// labels of each row, and its last value where it is a number.
-	labels []map[string]string
-	values []float64
-}
-
-func (a answer) rows() int { return len(a.labels) }
-
-func (a answer) sum() float64 {
-	sum := 0.0
-	for _, value := range a.values {
-		sum += value
-	}
-	return sum
-}
-
-// ask runs a query as Grafana would. A row is a series with a number in it, or a record.
-func (d *playedDay) ask(t *testing.T, b dashboard, q query, c choice) answer {
+// serverOf returns the server that a data source stands for.
+func (d *playedDay) serverOf(t *testing.T, source datasource) *server {
 	t.Helper()
-	expr := b.expand(t, q.target.Expr, c)
-	var s *server
-	var path string
-	switch q.target.Datasource.Type + " " + q.target.Datasource.UID {
-	case "prometheus ${prometheus}":
-		s, path = d.scraping.server, "/api/v1/query"
-	case "loki ${loki}":
-		s, path = d.loki.server, "/loki/api/v1/query"
-	default:
-		t.Fatalf("%s/%s: the data source is %v, want a variable", q.panel, q.target.RefID, q.target.Datasource)
+	servers := map[datasource]*server{{"prometheus", "${prometheus}"}: d.scraping, {"loki", "${loki}"}: d.loki}
+	require.Contains(t, servers, source, "the data source has to be a variable")
+	return servers[source]
+}
+
+// ask runs a query as Grafana would, and returns the labels of each series with a number in it, or
+// record, and the sum of the last numbers.
+func (d *playedDay) ask(t *testing.T, b dashboard, q query, c choice) (rows []map[string]string, sum float64) {
+	t.Helper()
+	expr, s := b.expand(t, q.target.Expr, c), d.serverOf(t, q.target.Datasource)
+	if s == d.loki && strings.HasPrefix(expr, "{") {
+		for _, record := range d.loki.records(t, expr, c.from, c.to.Add(time.Nanosecond), dashboardLines) {
+			rows = append(rows, record.metadata)
+		}
+		return rows, 0
 	}
-	fail := func(err error) {
-		if err != nil {
-			t.Errorf("%s/%s with %v: %v\n%s", q.panel, q.target.RefID, c.values, err, expr)
+	add := func(labels model.Metric, value float64) {
+		if math.IsNaN(value) {
+			return
 		}
+		row := map[string]string{}
+		for name, value := range labels {
+			row[string(name)] = string(value)
+		}
+		rows, sum = append(rows, row), sum+value
 	}
-	var a answer
-	add := func(labels map[string]string, value float64) {
-		if !math.IsNaN(value) {
-			a.labels, a.values = append(a.labels, labels), append(a.values, value)
+	if q.target.Instant || q.target.QueryType == "instant" {
+		for _, element := range s.query(t, expr, c.to) {
+			add(element.Metric, float64(element.Value))
 		}
+		return rows, sum
 	}
-	switch {
-	case s == d.loki.server && strings.HasPrefix(expr, "{"):
-		records, err := d.loki.find(expr, c.from, c.to.Add(time.Nanosecond), dashboardLines)
-		fail(err)
-		for _, record := range records {
-			add(record.metadata, 0)
-		}
-	case q.target.Instant || q.target.QueryType == "instant":
-		elements, err := s.instants(path, expr, c.to)
-		fail(err)
-		for _, element := range elements {
-			add(element.labels, element.value)
-		}
-	default:
-		all, err := s.matrix(path+"_range", expr, c.from, c.to, c.step())
-		fail(err)
-		for _, one := range all {
-			value := math.NaN()
-			for _, point := range one.points {
-				if !math.IsNaN(point.value) {
-					value = point.value
-				}
+	result, _, err := s.QueryRange(t.Context(), expr, promv1.Range{Start: c.from, End: c.to, Step: c.step()})
+	require.NoError(t, err, "%s/%s with %v: %s", q.panel, q.target.RefID, c.values, expr)
+	for _, series := range result.(model.Matrix) {
+		last := math.NaN()
+		for _, point := range series.Values {
+			if !math.IsNaN(float64(point.Value)) {
+				last = float64(point.Value)
 			}
-			add(one.labels, value)
 		}
+		add(series.Metric, last)
 	}
-	return a
+	return rows, sum
 }
 
 var labelValues = regexp.MustCompile(`^label_values\((?:(.+),\s*)?([a-zA-Z_]\w*)\)$`)
 
+// label returns the label whose values a variable offers.
+func (v *variable) label() string { return labelValues.FindStringSubmatch(string(v.Query))[2] }
+
 // options asks for the values that a variable offers.
-func (d *playedDay) options(t *testing.T, b dashboard, v variable, c choice) []string {
+func (d *playedDay) options(t *testing.T, b dashboard, v *variable, c choice) (options []string) {
 	t.Helper()
 	parts := labelValues.FindStringSubmatch(string(v.Query))
-	if parts == nil || v.Datasource.Type != "prometheus" {
-		t.Fatalf("the variable %s asks %s for %q, which this test cannot", v.Name, v.Datasource.Type, v.Query)
-	}
-	if v.Regex != "" {
-		t.Fatalf("the variable %s has a regex, which this test does not apply", v.Name)
-	}
-	parameters := url.Values{"start": {unix(c.from)}, "end": {unix(c.to)}}
+	require.True(t, parts != nil && v.Datasource.Type == "prometheus" && v.Regex == "",
+		"this test cannot ask for %+v", v)
+	var matchers []string
 	if parts[1] != "" {
-		parameters.Set("match[]", b.expand(t, parts[1], c))
+		matchers = []string{b.expand(t, parts[1], c)}
 	}
-	var values []string
-	if err := d.scraping.api("/api/v1/label/"+parts[2]+"/values", parameters, &values); err != nil {
-		t.Errorf("the variable %s: %v", v.Name, err)
+	values, _, err := d.scraping.LabelValues(t.Context(), parts[2], matchers, c.from, c.to)
+	require.NoError(t, err, v.Name)
+	for _, value := range values {
+		options = append(options, string(value))
 	}
-	return values
+	return options
 }
 
-// testDashboard runs everything that the dashboard asks: for the whole day, for its second half, for which there is a period before it, for
-// each variable with a value chosen, and for the day before, when there was nothing.
+// testDashboard runs everything that the dashboard asks: for the whole day, for its second half,
+// for which there is a period before it, for each variable with a value chosen, and for the day
+// before, when there was nothing.
 func (d *playedDay) testDashboard(t *testing.T) {
-	began := time.Now()
 	board := readDashboard(t)
 	whole, half := d.choices(t)
 	before := choice{from: whole.from.Add(-24 * time.Hour), to: whole.to.Add(-24 * time.Hour)}
-
 	queries := board.queries()
-	if len(queries) == 0 {
-		t.Fatal("the dashboard asks nothing")
-	}
 	table := tabwriter.NewWriter(t.Output(), 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "PANEL\tQUERY\tSOURCE\tROWS, DAY\tROWS, 2ND HALF\tASKED")
 	asked, found := 0, map[string]bool{}
 	for _, q := range queries {
-		ofDay, ofHalf := d.ask(t, board, q, whole), d.ask(t, board, q, half)
+		ofDay, _ := d.ask(t, board, q, whole)
+		ofHalf, _ := d.ask(t, board, q, half)
 		d.ask(t, board, q, before)
 		asked += 3
 		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%s\n", q.panel, q.target.RefID, q.target.Datasource.Type,
-			ofDay.rows(), ofHalf.rows(), shortened(board.expand(t, q.target.Expr, half)))
-		if ofHalf.rows() > 0 {
-			found[q.panel] = true
-		}
-		_, empty := emptyPanels[q.panel]
-		_, perhaps := perhapsEmptyPanels[q.panel]
-		if !empty && !perhaps && ofHalf.rows() == 0 && q.kind != "annotation" {
-			t.Errorf("%s/%s has no data", q.panel, q.target.RefID)
+			len(ofDay), len(ofHalf), shortened(board.expand(t, q.target.Expr, half)))
+		found[q.panel] = found[q.panel] || len(ofHalf) > 0
+		if emptyPanels[q.panel] == "" && q.panel != perhapsEmptyPanel && !q.annotation {
+			assert.NotEmpty(t, ofHalf, "%s/%s", q.panel, q.target.RefID)
 		}
 		checkLegend(t, q, ofHalf)
 		if q.panel == newKindsPanel {
 			checkNewKinds(t, q, ofHalf)
 		}
 	}
-	titles := map[string]bool{}
-	for _, q := range queries {
-		titles[q.panel] = true
+	for title, reason := range emptyPanels {
+		assert.Contains(t, found, title, "the list of empty panels")
+		assert.False(t, found[title], "the panel %q has data, though %s", title, reason)
 	}
-	for _, title := range slices.Sorted(maps.Keys(emptyPanels)) {
-		switch {
-		case !titles[title]:
-			t.Errorf("there is no panel %q, of which the list says that it is empty", title)
-		case found[title]:
-			t.Errorf("the panel %q has data, though %s", title, emptyPanels[title])
-		}
-	}
-	for _, title := range slices.Concat(slices.Collect(maps.Keys(perhapsEmptyPanels)), slices.Collect(maps.Keys(compared)), []string{newKindsPanel}) {
-		if !titles[title] {
-			t.Errorf("there is no panel %q", title)
-		}
+	for _, title := range []string{perhapsEmptyPanel, totalPanel, providersPanel, messagesPanel, newKindsPanel} {
+		assert.Contains(t, found, title)
 	}
 	asked += d.askWithValues(t, board, queries, whole)
-	if err := table.Flush(); err != nil {
-		t.Error(err)
-	}
-	d.took["dashboard"] = time.Since(began).Round(time.Millisecond)
-	t.Logf("%d queries in %d panels, asked %d times in all", len(queries), len(titles), asked)
+	require.NoError(t, table.Flush())
+	t.Logf("%d queries in %d panels, asked %d times in all", len(queries), len(found), asked)
 }
 
 // choices are the whole day, and its second half, for which there is a period before it.
@@ -407,28 +357,12 @@ func (d *playedDay) choices(t *testing.T) (whole, half choice) {
 		choice{from: to.Add(-to.Sub(d.from) / 2).Round(time.Second), to: to}
 }
 
-// lastScrape is when the counters were last scraped.
-func (d *playedDay) lastScrape(t *testing.T) time.Time {
-	t.Helper()
-	var last time.Time
-	for _, s := range d.scraping.samples(t, failuresTotal+"[1m]", d.to) {
-		if s.last().at.After(last) {
-			last = s.last().at
-		}
-	}
-	return last
-}
-
-// askWithValues asks again with a value chosen in each variable in turn, and compares numbers with what was sent.
+// askWithValues asks again with a value chosen in each variable in turn, and compares numbers with
+// what was sent.
 func (d *playedDay) askWithValues(t *testing.T, board dashboard, queries []query, whole choice) (asked int) {
 	t.Helper()
-	counted := map[string]grouping{byTag.label: byTag}
-	for _, g := range groupings(t) {
-		counted[g.label] = g
-	}
-	one := d.reports[len(d.reports)/2]
 	// Another provider's domain ends with this one.
-	texts := map[string]string{"provider": "mail.example", "message": one.ID}
+	texts := map[string]string{"provider": "mail.example", "message": d.reports[len(d.reports)/2].ID}
 	chosen := []choice{whole}
 	for _, v := range board.Templating.List {
 		c := choice{from: whole.from, to: whole.to, values: map[string]string{}}
@@ -436,21 +370,24 @@ func (d *playedDay) askWithValues(t *testing.T, board dashboard, queries []query
 		case "datasource":
 			continue
 		case "textbox":
-			if texts[v.Name] == "" {
-				t.Errorf("this test has no text for the variable %s", v.Name)
-			}
+			require.Contains(t, texts, v.Name)
 			c.values[v.Name] = texts[v.Name]
-		case "query":
-			options := d.options(t, board, v, whole)
-			if _, empty := emptyVariables[v.Name]; empty || len(options) == 0 {
-				if !empty || len(options) > 0 {
-					t.Errorf("the variable %s offers %q", v.Name, options)
-				}
+		default:
+			options := d.options(t, board, &v, whole)
+			if v.Name == emptyVariable {
+				assert.Empty(t, options, v.Name)
 				continue
 			}
-			c.values[v.Name] = d.mostFrequent(options, counted[labelValues.FindStringSubmatch(string(v.Query))[2]])
-		default:
-			t.Errorf("the variable %s is of the type %s, which this test does not know", v.Name, v.Type)
+			require.NotEmpty(t, options, v.Name)
+			// The one that most reports have.
+			counts := map[string]float64{}
+			for _, g := range append(groupings(), byTag) {
+				if g.label == v.label() {
+					counts = g.count(d.reports)
+				}
+			}
+			c.values[v.Name] = slices.MaxFunc(options,
+				func(a, b string) int { return cmp.Compare(counts[a], counts[b]) })
 		}
 		chosen = append(chosen, c)
 	}
@@ -458,28 +395,27 @@ func (d *playedDay) askWithValues(t *testing.T, board dashboard, queries []query
 	for _, c := range chosen {
 		for _, q := range queries {
 			without, toCompare := compared[q.panel]
-			toCompare = toCompare && q.target.RefID == "A" && !slices.ContainsFunc(without, func(name string) bool { return c.values[name] != "" })
+			toCompare = toCompare && q.target.RefID == "A" &&
+				!slices.ContainsFunc(without, func(name string) bool { return c.values[name] != "" })
 			if !toCompare && !uses(q.target.Expr, c.values) {
 				continue // it was asked already
 			}
-			a := d.ask(t, board, q, c)
+			rows, got := d.ask(t, board, q, c)
 			asked++
 			if !toCompare {
 				continue
 			}
-			got, want := a.sum(), d.countChosen(t, board, c)
+			want := d.countChosen(board, c)
 			if q.panel == messagesPanel {
-				got, want = float64(a.rows()), min(want, dashboardLines)
+				got, want = float64(len(rows)), min(want, dashboardLines)
 			}
-			if math.Abs(got-want) > 1e-6*want {
-				t.Errorf("%s with %v: %v, want %v", q.panel, c.values, got, want)
-			}
+			assert.InDelta(t, want, got, 1e-6*want, "%s with %v", q.panel, c.values)
 		}
 	}
 	return asked
 }
 
-// uses tells whether a query depends on one of the variables.
+// uses reports whether a query depends on one of the variables.
 func uses(expr string, variables map[string]string) bool {
 	return slices.ContainsFunc(reference.FindAllStringSubmatch(expr, -1), func(parts []string) bool {
 		_, found := variables[parts[1]+parts[3]+parts[4]]
@@ -488,86 +424,56 @@ func uses(expr string, variables map[string]string) bool {
 }
 
 // countChosen counts the reports that have the values that are chosen.
-func (d *playedDay) countChosen(t *testing.T, board dashboard, c choice) float64 {
-	t.Helper()
-	count := 0.0
-	for _, report := range d.reports {
-		if isChosen(t, board, report, c) {
+func (d *playedDay) countChosen(board dashboard, c choice) (count float64) {
+	for _, r := range d.reports {
+		matches := true
+		for name, value := range c.values {
+			switch name {
+			case "service": // there is one
+			case "tag":
+				matches = matches && slices.Contains(r.Tags, value)
+			case "message":
+				matches = matches && r.ID == value
+			case "provider":
+				matches = matches && r.metadata()["email_recipient_domain"] == value
+			default:
+				matches = matches && r.labels()[board.variable(name).label()] == value
+			}
+		}
+		if matches {
 			count++
 		}
 	}
 	return count
 }
 
-func isChosen(t *testing.T, board dashboard, report sentReport, c choice) bool {
-	t.Helper()
-	for name, value := range c.values {
-		var is bool
-		switch name {
-		case "service":
-			is = true // there is one
-		case "tag":
-			is = slices.Contains(report.Tags, value)
-		case "message":
-			is = report.ID == value
-		case "provider":
-			is = report.metadata(t)["email_recipient_domain"] == value
-		default:
-			v := board.Templating.List[slices.IndexFunc(board.Templating.List, func(v variable) bool { return v.Name == name })]
-			is = report.labels(t)[labelValues.FindStringSubmatch(string(v.Query))[2]] == value
-		}
-		if !is {
-			return false
-		}
-	}
-	return true
-}
-
-// mostFrequent is the option that most reports have, or the first where the label is none of theirs.
-func (d *playedDay) mostFrequent(options []string, g grouping) string {
-	if g.of == nil {
-		return options[0]
-	}
-	counts := d.count(g)
-	return slices.MaxFunc(options, func(a, b string) int { return cmp.Compare(counts[a], counts[b]) })
-}
-
 var legendLabel = regexp.MustCompile(`\{\{\s*(\w+)\s*\}\}`)
 
 // checkLegend checks that what a legend shows is there to be shown.
-func checkLegend(t *testing.T, q query, a answer) {
+func checkLegend(t *testing.T, q query, rows []map[string]string) {
 	t.Helper()
-	if a.rows() == 0 {
-		return
-	}
 	for _, match := range legendLabel.FindAllStringSubmatch(q.target.LegendFormat, -1) {
-		if !slices.ContainsFunc(a.labels, func(labels map[string]string) bool { return labels[match[1]] != "" }) {
-			t.Errorf("%s/%s: the legend shows %s, and no row has it: %v", q.panel, q.target.RefID, match[1], a.labels)
-		}
+		shown := slices.ContainsFunc(rows, func(row map[string]string) bool { return row[match[1]] != "" })
+		assert.True(t, shown || len(rows) == 0, "%s/%s: the legend shows %s, and no row has it: %v", q.panel,
+			q.target.RefID, match[1], rows)
 	}
 }
 
-// checkNewKinds checks that the kinds that came up in the second half of the day are shown, and only those: the sender's news of the evening and
-// the test's own.
-func checkNewKinds(t *testing.T, q query, a answer) {
+// checkNewKinds checks that the kinds that came up in the second half of the day are shown, and
+// only those: the sender's news of the evening and the test's own.
+func checkNewKinds(t *testing.T, q query, rows []map[string]string) {
 	t.Helper()
 	var got []string
-	for _, labels := range a.labels {
-		got = append(got, labels["smtp_response_enhanced_status_code"])
+	for _, row := range rows {
+		got = append(got, row["smtp_response_enhanced_status_code"])
 	}
-	wanted := []string{"5.7.20"}
+	assert.Contains(t, got, "5.7.20", q.target.RefID)
 	if q.target.RefID == "A" {
-		// The others look at the time in steps, so that they may take another one to see what came just now.
-		wanted = append(wanted, newKind.Extended)
+		// The others look at the time in steps, so that they may take another one to see what came
+		// just now.
+		assert.Contains(t, got, newKind.Extended)
 	}
-	for _, want := range wanted {
-		if !slices.Contains(got, want) {
-			t.Errorf("%s/%s shows %q, and not %s", q.panel, q.target.RefID, got, want)
-		}
-	}
-	if slices.Contains(got, "5.1.1") {
-		t.Errorf("%s/%s shows 5.1.1, which came up in the first half of the day already", q.panel, q.target.RefID)
-	}
+	assert.NotContains(t, got, "5.1.1", "it came up in the first half of the day already")
 }
 
 var (
@@ -578,9 +484,6 @@ var (
 // shortened leaves out of a query what is the same in most.
 func shortened(expr string) string {
 	expr = pipelines.ReplaceAllString(selectors.ReplaceAllString(expr, "{…}"), "| … ")
-	expr = strings.ReplaceAll(expr, "label_replace(", "")
-	if text := []rune(expr); len(text) > 110 {
-		return string(text[:110]) + "…"
-	}
-	return expr
+	text := []rune(strings.ReplaceAll(expr, "label_replace(", ""))
+	return string(text[:min(len(text), 110)])
 }

@@ -1,268 +1,155 @@
 package e2e
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
-	"os"
+	"net/url"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
 )
 
-// TestExamplesAreValid has the distribution check every example as it is.
-func TestExamplesAreValid(t *testing.T) {
-	for _, example := range examples(t) {
-		t.Run(example, func(t *testing.T) {
-			validate(t, nil, exampleFile(example))
-		})
-	}
-}
-
-// examples are the names of the folders with a configuration.
-func examples(t *testing.T) (names []string) {
+// certificates makes certificates as the examples say and returns their folder.
+func certificates(t *testing.T) string {
 	t.Helper()
-	files, err := filepath.Glob(exampleFile("*"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("found %d examples: %v", len(files), err)
-	}
-	for _, file := range files {
-		names = append(names, filepath.Base(filepath.Dir(file)))
-	}
-	return names
+	folder := t.TempDir()
+	run(t, exec.Command(root+"/examples/certificates.sh", folder))
+	return folder
 }
 
-func exampleFile(name string) string { return root + "/examples/" + name + "/config.yaml" }
-
-func validate(t *testing.T, environment []string, config string) {
-	t.Helper()
-	command := exec.CommandContext(t.Context(), binary, "validate", "--config", config)
-	command.Env = append(os.Environ(), environment...)
-	if output, err := command.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, output)
-	}
-}
-
-// TestExamplesStart starts every example, moved to ports and directories of its own, with nobody where its backends should be, and sees
-// it answer a report. What a backend that is away may not do is make it refuse or exit.
-func TestExamplesStart(t *testing.T) {
-	directory := t.TempDir()
-	certificates := filepath.Join(directory, "certificates")
-	if err := os.Mkdir(certificates, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	run(t, exec.Command(root+"/examples/certificates.sh", certificates))
-	// Those that do not answer 200 to an unsigned, unauthenticated report over plain HTTP.
+// TestExamples checks every example as it is, and starts it with nobody where its backends should
+// be. It has to answer a report and go on.
+func TestExamples(t *testing.T) {
+	environment := []string{"CERTIFICATES=" + certificates(t)}
+	// Those that do not accept an unsigned, unauthenticated report over plain HTTP.
 	statuses := map[string]int{
-		"signature": http.StatusUnauthorized, "basic-auth": http.StatusUnauthorized, "bearer-token": http.StatusUnauthorized,
-		"tls": http.StatusBadRequest, "mtls": http.StatusBadRequest,
+		"signature": http.StatusUnauthorized, "basic-auth": http.StatusUnauthorized,
+		"bearer-token": http.StatusUnauthorized, "tls": http.StatusBadRequest, "mtls": http.StatusBadRequest,
 	}
-	for _, example := range examples(t) {
+	files, err := filepath.Glob(exampleFile("*"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		example := filepath.Base(filepath.Dir(file))
 		t.Run(example, func(t *testing.T) {
 			t.Parallel()
-			d := startExampleElsewhere(t, example, []string{"CERTIFICATES=" + certificates})
-			if d.failuresURL == d.telemetryURL {
-				// It takes no reports, but reads what another one wrote. That it runs is all there is to see.
-				return
+			validate(t, nil, "--config", file)
+			c := startExample(t, example, environment)
+			if c.address == c.telemetry {
+				return // It takes no reports. That it runs is all there is to see.
 			}
 			want := statuses[example]
 			if want == 0 {
 				want = http.StatusOK
 			}
-			if got := postOne(t, d.failuresURL, "example-1"); got != want {
-				t.Errorf("answered with %d, want %d", got, want)
-			}
-			// Its own metrics are there, and so is it.
-			if samples := scrape(t, d.telemetryURL); len(samples) == 0 {
-				t.Error("it has no metrics of its own")
-			}
-			select {
-			case <-d.current.exited:
-				t.Errorf("it exited: %v", d.current.err)
-			default:
-			}
+			assert.Equal(t, want, post(c.url(), someReport("example-1").form()))
+			assert.NotEmpty(t, scrape(t, c.telemetry))
+			c.checkRunning(t)
 		})
 	}
 }
 
-// environmentVariable is one in a configuration, with what is there unless it is set.
-var environmentVariable = regexp.MustCompile(`\$\{env:([A-Z0-9_]+):-([^}]*)\}`)
+// TestAuthentication calls the examples of TLS and of authentication as the sender would, and as
+// others could.
+func TestAuthentication(t *testing.T) {
+	folder, other := certificates(t), certificates(t)
+	trusting := func(own ...string) *http.Client {
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM([]byte(readFile(t, folder+"/ca.pem")))
+		config := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+		for _, folder := range own {
+			certificate, err := tls.LoadX509KeyPair(folder+"/client.pem", folder+"/client.key")
+			require.NoError(t, err)
+			config.Certificates = append(config.Certificates, certificate)
+		}
+		transport := &http.Transport{TLSClientConfig: config}
+		t.Cleanup(transport.CloseIdleConnections)
+		return &http.Client{Transport: transport}
+	}
+	old := trusting()
+	old.Transport.(*http.Transport).TLSClientConfig.MinVersion = tls.VersionTLS10
+	old.Transport.(*http.Transport).TLSClientConfig.MaxVersion = tls.VersionTLS11
 
-// fixedEndpoint is an address in a configuration that does not come from the environment, by its port.
-var fixedEndpoint = regexp.MustCompile(`endpoint: (?:localhost|0\.0\.0\.0):(\d+)`)
+	const noResponse = 0
+	type attempt struct {
+		name   string
+		client *http.Client
+		prefix string // of the URL
+		header string
+		status int
+	}
+	for example, attempts := range map[string][]attempt{
+		"tls": {
+			{"with TLS", trusting(), "https://", "", http.StatusOK},
+			{"in the clear", http.DefaultClient, "http://", "", http.StatusBadRequest},
+			{"with TLS 1.1", old, "https://", "", noResponse},
+		},
+		"mtls": {
+			{"with a certificate", trusting(folder), "https://", "", http.StatusOK},
+			{"without a certificate", trusting(), "https://", "", noResponse},
+			{"with one of another authority", trusting(other), "https://", "", noResponse},
+		},
+		"basic-auth": {
+			{"with the password", http.DefaultClient, "http://sender:open%20sesame@", "", http.StatusOK},
+			{"with another", http.DefaultClient, "http://sender:secret@", "", http.StatusUnauthorized},
+			{"without any", http.DefaultClient, "http://", "", http.StatusUnauthorized},
+		},
+		"bearer-token": {
+			{"with the token", http.DefaultClient, "http://", "Authorization: Bearer sesame", http.StatusOK},
+			{"with another", http.DefaultClient, "http://", "Authorization: Bearer secret", http.StatusUnauthorized},
+			{"without any", http.DefaultClient, "http://", "", http.StatusUnauthorized},
+		},
+	} {
+		c := startExample(t, example, []string{
+			"CERTIFICATES=" + folder, "SENDER_PASSWORD=open sesame",
+			"SENDER_TOKEN=sesame",
+		})
+		for _, a := range attempts {
+			status, text := call(a.client, http.MethodPost, a.prefix+c.address+"/failures", "id=1&code=550", formType,
+				a.header)
+			assert.Equal(t, a.status, status, "%s, %s: %s", example, a.name, text)
+		}
+	}
+}
 
-// elsewhere is a collector with a configuration in which every address and directory is moved: those that come from the environment by it,
-// the rest by what is set.
-func elsewhere(t *testing.T, text, file string, environment ...string) *deployment {
+// startWithSink starts an example whose backends are sinks.
+func startWithSink(t *testing.T, example string, environment ...string) *collector {
 	t.Helper()
-	d := newDeployment(t, &sink{address: fixedAddress(t)})
-	receiver := strings.TrimSuffix(strings.TrimPrefix(d.failuresURL, "http://"), "/failures")
-	d.environment = nil
-	for _, variable := range environmentVariable.FindAllStringSubmatch(text, -1) {
-		name, value := variable[1], variable[2]
-		switch {
-		case strings.HasPrefix(value, "http"):
-			value = regexp.MustCompile(`localhost:\d+`).ReplaceAllString(value, fixedAddress(t))
-		case strings.HasPrefix(value, "localhost:"):
-			value = fixedAddress(t)
-		case strings.HasPrefix(value, "data"):
-			value = filepath.Join(t.TempDir(), "data")
-		}
-		d.environment = append(d.environment, name+"="+value)
-	}
-	d.environment = append(d.environment, environment...)
-	d.args = []string{"--config", file, "--set", d.telemetry(t)}
-	if strings.Contains(text, "smtp_failure:") {
-		d.args = append(d.args, "--set", "receivers::smtp_failure::http::endpoint="+receiver)
-	} else {
-		// What answers then is its telemetry.
-		d.failuresURL = d.telemetryURL
-	}
-	for _, match := range fixedEndpoint.FindAllStringSubmatch(text, -1) {
-		switch port := match[1]; port {
-		case "8550":
-		case "9464":
-			d.args = append(d.args, "--set", "exporters::prometheus::endpoint="+fixedAddress(t))
-		case "13133":
-			d.args = append(d.args, "--set", "extensions::health_check::endpoint="+fixedAddress(t))
-		default:
-			t.Fatalf("%s listens on port %s, which this test does not know how to move", file, port)
-		}
-	}
-	if strings.Contains(text, "path: data/failures.jsonl") {
-		d.args = append(d.args, "--set", "exporters::file::path="+filepath.Join(t.TempDir(), "failures.jsonl"))
-	}
-	return d
+	return startExample(t, example, environment, "receivers::smtp_failure::aggregation::interval=200ms")
 }
 
-// postOne sends one report and returns the status of the answer.
-func postOne(t *testing.T, target, id string) int {
-	t.Helper()
-	body := strings.NewReader("id=" + id + "&type=failure&recipient=jane@example.com&action=failed&state=rcptto&code=550&extended=5.1.1" +
-		"&description=550+5.1.1+jane@example.com+is+unknown&tags[]=newsletter")
-	response, err := http.Post(target, "application/x-www-form-urlencoded", body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := response.Body.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return response.StatusCode
-}
-
-// otlpServer takes OTLP over HTTP as JSON and keeps it.
-type otlpServer struct {
-	*httptest.Server
-	mutex    sync.Mutex
-	requests []otlpRequest
-}
-
-type otlpRequest struct {
-	path, body string
-	header     http.Header
-}
-
-func startOTLP(t *testing.T) *otlpServer {
-	t.Helper()
-	s := new(otlpServer)
-	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return
-		}
-		s.mutex.Lock()
-		s.requests = append(s.requests, otlpRequest{r.URL.Path, string(body), r.Header})
-		s.mutex.Unlock()
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, "{}")
-	}))
-	t.Cleanup(s.Close)
-	return s
-}
-
-// with returns the requests whose path ends so.
-func (s *otlpServer) with(signal string) (requests []otlpRequest) {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	for _, r := range s.requests {
-		if strings.HasSuffix(r.path, signal) {
-			requests = append(requests, r)
-		}
-	}
-	return requests
-}
-
-// records are all log records that came, and the text that they came in.
-func (s *otlpServer) records(t *testing.T) (all []record, text string) {
-	t.Helper()
-	for _, r := range s.with("/v1/logs") {
-		var logs struct {
-			ResourceLogs []struct {
-				ScopeLogs []struct{ LogRecords []record }
-			}
-		}
-		if err := json.Unmarshal([]byte(r.body), &logs); err != nil {
-			t.Fatalf("%v in %s", err, r.body)
-		}
-		for _, resource := range logs.ResourceLogs {
-			for _, scope := range resource.ScopeLogs {
-				all = append(all, scope.LogRecords...)
-			}
-		}
-		text += r.body
-	}
-	return all, text
-}
-
-// startWithOTLP starts an example whose variables name servers of these tests.
-func startWithOTLP(t *testing.T, example string, environment []string, exporters ...string) *deployment {
-	t.Helper()
-	args := []string{"--set", "receivers::smtp_failure::aggregation::interval=200ms"}
-	for _, exporter := range exporters {
-		args = append(args, forSink(exporter)...)
-	}
-	return startExampleElsewhere(t, example, environment, args...)
-}
-
-func startExampleElsewhere(t *testing.T, example string, environment []string, args ...string) *deployment {
-	t.Helper()
-	config, err := os.ReadFile(exampleFile(example))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := elsewhere(t, string(config), exampleFile(example), environment...)
-	d.args = append(d.args, args...)
-	if err := d.start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
-// TestOTLPBackends sees the examples of backends that take OTLP deliver a report and its counters: to the right paths, with the credentials
-// that the backend wants and in the temporality that it takes. No such backend runs here.
+// TestOTLPBackends sees the examples of backends that take OTLP deliver a report and its counters:
+// to the right paths, with the credentials that the backend wants and in the temporality that it
+// takes.
 func TestOTLPBackends(t *testing.T) {
-	const delta, cumulative = `"aggregationTemporality":1`, `"aggregationTemporality":2`
-	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("4711:secret"))
+	const (
+		noMetrics  = pmetric.AggregationTemporalityUnspecified
+		delta      = pmetric.AggregationTemporalityDelta
+		cumulative = pmetric.AggregationTemporalityCumulative
+	)
 	for _, backend := range []struct {
 		example, variable, path string
 		environment             []string
 		header                  http.Header
-		temporality             string // empty: it takes no metrics
+		temporality             pmetric.AggregationTemporality
 	}{
 		{"durable", "OTLP_ENDPOINT", "", nil, nil, cumulative},
-		{"loki", "LOKI_ENDPOINT", "/otlp", nil, nil, ""},
+		{"loki", "LOKI_ENDPOINT", "/otlp", nil, nil, noMetrics},
 		{
 			"grafana-cloud", "GRAFANA_CLOUD_OTLP_ENDPOINT", "/otlp",
 			[]string{"GRAFANA_CLOUD_INSTANCE_ID=4711", "GRAFANA_CLOUD_TOKEN=secret"},
-			http.Header{"Authorization": {basic}},
+			http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte("4711:secret"))}},
 			cumulative,
 		},
 		{
@@ -286,31 +173,20 @@ func TestOTLPBackends(t *testing.T) {
 	} {
 		t.Run(backend.example, func(t *testing.T) {
 			t.Parallel()
-			server := startOTLP(t)
-			d := startWithOTLP(t, backend.example, append(backend.environment, backend.variable+"="+server.URL+backend.path), "otlp_http")
-			if got := postOne(t, d.failuresURL, "otlp-1"); got != http.StatusOK {
-				t.Fatalf("answered with %d", got)
-			}
-			counted := func(r otlpRequest) bool {
-				return strings.Contains(r.body, `"asInt":"1"`) && strings.Contains(r.body, backend.temporality)
-			}
-			err := d.wait(t.Context(), "the record and the counters are there", func() bool {
-				return len(server.with("/v1/logs")) > 0 && (backend.temporality == "" || slices.ContainsFunc(server.with("/v1/metrics"), counted))
+			s := startSink(t)
+			c := startWithSink(t, backend.example,
+				append(backend.environment, backend.variable+"="+s.URL+backend.path)...)
+			postOne(t, c, "otlp-1")
+			c.eventually(t, "the record and the counters are there", func() bool {
+				return s.of("otlp-1") != nil &&
+					(backend.temporality == noMetrics || s.counted(backend.temporality) == 1)
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if records, _ := server.records(t); len(records) != 1 || records[0].Attributes.byName()["email.message.id"] != "otlp-1" {
-				t.Errorf("the records are %v", records)
-			}
-			for _, request := range server.with("") {
-				if request.path != backend.path+"/v1/logs" && request.path != backend.path+"/v1/metrics" {
-					t.Errorf("a request for %s", request.path)
-				}
+			assert.Equal(t, []string{"otlp-1"}, s.ids())
+			assert.Equal(t, 1, s.taken())
+			for _, request := range s.got("") {
+				assert.Contains(t, []string{backend.path + "/v1/logs", backend.path + "/v1/metrics"}, request.path)
 				for name, want := range backend.header {
-					if got := request.header[name]; !slices.Equal(got, want) {
-						t.Errorf("%s: %q, want %q", name, got, want)
-					}
+					assert.Equal(t, want, request.header[name], name)
 				}
 			}
 		})
@@ -320,147 +196,142 @@ func TestOTLPBackends(t *testing.T) {
 // TestRouting sees each record go to one of two places, by its class.
 func TestRouting(t *testing.T) {
 	t.Parallel()
-	permanent, rest := startOTLP(t), startOTLP(t)
-	d := startWithOTLP(t, "routing",
-		[]string{"PERMANENT_OTLP_ENDPOINT=" + permanent.URL, "REST_OTLP_ENDPOINT=" + rest.URL}, "otlp_http/permanent", "otlp_http/rest")
+	permanent, rest := startSink(t), startSink(t)
+	c := startWithSink(t, "routing", "PERMANENT_OTLP_ENDPOINT="+permanent.URL, "REST_OTLP_ENDPOINT="+rest.URL)
 	for i, code := range []string{"550", "451", "", "554", "421"} {
-		body := strings.NewReader(fmt.Sprintf("id=route-%d&state=data&code=%s", i, code))
-		response, err := http.Post(d.failuresURL, "application/x-www-form-urlencoded", body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := response.Body.Close(); err != nil || response.StatusCode != http.StatusOK {
-			t.Fatalf("answered with %s (%v)", response.Status, err)
-		}
+		form := url.Values{"id": {fmt.Sprint("route-", i)}, "state": {"data"}, "code": {code}}
+		require.Equal(t, http.StatusOK, post(c.url(), form))
 	}
-	ids := func(s *otlpServer) (ids []string) {
-		records, _ := s.records(t)
-		for _, r := range records {
-			ids = append(ids, r.Attributes.byName()["email.message.id"].(string))
-		}
-		slices.Sort(ids)
-		return ids
-	}
-	err := d.wait(t.Context(), "all of it arrived", func() bool {
-		return len(ids(permanent))+len(ids(rest)) >= 5 && len(rest.with("/v1/metrics")) > 0
+	c.eventually(t, "all of it arrived", func() bool {
+		return permanent.taken()+rest.taken() >= 5 && len(rest.got("/v1/metrics")) > 0
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, want := ids(permanent), []string{"route-0", "route-3"}; !slices.Equal(got, want) {
-		t.Errorf("permanent: %v, want %v", got, want)
-	}
-	if got, want := ids(rest), []string{"route-1", "route-2", "route-4"}; !slices.Equal(got, want) {
-		t.Errorf("the rest: %v, want %v", got, want)
-	}
+	assert.Equal(t, []string{"route-0", "route-3"}, permanent.ids())
+	assert.Equal(t, []string{"route-1", "route-2", "route-4"}, rest.ids())
 }
 
-// TestRedaction sees a third party get a record without anything of the person in it, and us one with all of it.
+// TestRedaction sees a third party get a record without anything of the person in it, and us one
+// with all of it.
 func TestRedaction(t *testing.T) {
 	t.Parallel()
-	ours, theirs := startOTLP(t), startOTLP(t)
-	d := startWithOTLP(t, "redaction",
-		[]string{"OUR_OTLP_ENDPOINT=" + ours.URL, "THEIR_OTLP_ENDPOINT=" + theirs.URL}, "otlp_http/ours", "otlp_http/theirs")
-	if got := postOne(t, d.failuresURL, "redacted-1"); got != http.StatusOK {
-		t.Fatalf("answered with %d", got)
-	}
-	err := d.wait(t.Context(), "both have it", func() bool {
-		return len(ours.with("/v1/logs")) > 0 && len(theirs.with("/v1/logs")) > 0 && len(ours.with("/v1/metrics")) > 0
+	ours, theirs := startSink(t), startSink(t)
+	c := startWithSink(t, "redaction", "OUR_OTLP_ENDPOINT="+ours.URL, "THEIR_OTLP_ENDPOINT="+theirs.URL)
+	postOne(t, c, "redacted-1")
+	c.eventually(t, "both have it", func() bool {
+		return ours.taken() > 0 && theirs.taken() > 0 && len(ours.got("/v1/metrics")) > 0
 	})
-	if err != nil {
-		t.Fatal(err)
+	text := func(s *sink) (a *arrival, text string) {
+		require.Len(t, s.ids(), 1)
+		a = s.of(s.ids()[0])
+		encoded, err := new(plog.JSONMarshaler).MarshalLogs(a.logs)
+		require.NoError(t, err)
+		return a, string(encoded)
 	}
-	kept, text := ours.records(t)
-	if len(kept) != 1 || kept[0].Attributes.byName()["email.recipient.address"] != "jane@example.com" || !strings.Contains(text, "is unknown") {
-		t.Errorf("we have %s", text)
-	}
-	told, text := theirs.records(t)
-	if len(told) != 1 || told[0].Attributes.byName()["error.type"] != "recipient_unknown" {
-		t.Errorf("they have %s", text)
-	}
-	uid, _ := kept[0].Attributes.byName()["log.record.uid"].(string)
+	kept, all := text(ours)
+	assert.Equal(t, "jane@example.com", kept.record["email.recipient.address"])
+	assert.Contains(t, all, "is unknown")
+	told, redacted := text(theirs)
+	assert.Equal(t, "recipient_unknown", told.record["error.type"])
+	uid, _ := kept.record["log.record.uid"].(string)
 	for _, private := range []string{"jane", "redacted-1", "newsletter", "is unknown", uid} {
-		if strings.Contains(text, private) {
-			t.Errorf("they are told %q: %s", private, text)
-		}
+		assert.NotContains(t, redacted, private)
 	}
-	if len(theirs.with("/v1/metrics")) != 0 {
-		t.Error("they get counters")
-	}
+	assert.Empty(t, theirs.got("/v1/metrics"))
 }
 
 // TestServersBehindExamples has the examples for Prometheus and Loki deliver to real ones.
 func TestServersBehindExamples(t *testing.T) {
 	t.Run("prometheus", func(t *testing.T) {
+		c := newCollector(t, nil, exampleFile("prometheus")).set("receivers::smtp_failure::aggregation::interval=500ms")
 		// prometheus.yaml as it is, but for addresses, rules and the interval.
-		text, err := os.ReadFile(root + "/examples/prometheus/prometheus.yaml")
-		if err != nil {
-			t.Fatal(err)
-		}
-		exporter := fixedAddress(t)
-		config := regexp.MustCompile(`(?m)^rule_files:\n(?:  - .*\n)+`).ReplaceAllString(string(text), "")
-		config = strings.NewReplacer(
-			"localhost:9464", exporter, "localhost:8888", fixedAddress(t), "scrape_interval: 15s", "scrape_interval: 200ms",
-		).Replace(config)
-		prometheus := startPrometheus(t, config)
-		d := startOften(t, "prometheus", "500ms", "PROMETHEUS_EXPORTER="+exporter)
+		config := replaced(t, root+"/examples/prometheus/prometheus.yaml",
+			"localhost:9464", c.counters, "localhost:8888", c.telemetry,
+			"scrape_interval: 15s", "scrape_interval: 200ms")
+		config = regexp.MustCompile(`(?m)^rule_files:\n(?:  - .*\n)+`).ReplaceAllString(config, "")
+		prometheus := startPrometheus(t, config, t.TempDir())
+		c.start(t)
 		// It takes some seconds until Prometheus scrapes what is in its configuration.
-		err = d.wait(t.Context(), "Prometheus scrapes it", func() bool {
-			return len(prometheus.query(t, `up{job="smtp_failure"} == 1`, time.Now())) == 1
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		checkFirstFailure(t, d, prometheus)
+		prometheus.until(t, `up{job="smtp_failure"} == 1`, hasResult)
+		checkFirstFailure(t, c, prometheus)
 	})
 	t.Run("prometheus-remote-write", func(t *testing.T) {
-		prometheus := startPrometheus(t, "global: {scrape_interval: 15s}\n", "--web.enable-remote-write-receiver")
-		d := startOften(t, "prometheus-remote-write", "200ms", "REMOTE_WRITE_ENDPOINT="+prometheus.url+"/api/v1/write")
-		checkFirstFailure(t, d, prometheus)
+		prometheus := startPrometheus(t, "global: {scrape_interval: 15s}\n", t.TempDir(),
+			"--web.enable-remote-write-receiver")
+		c := startWithSink(t, "prometheus-remote-write", "REMOTE_WRITE_ENDPOINT="+prometheus.url+"/api/v1/write")
+		checkFirstFailure(t, c, prometheus)
 	})
 	t.Run("loki", func(t *testing.T) {
 		loki := startLoki(t)
-		d := startExampleElsewhere(t, "loki", []string{"LOKI_ENDPOINT=" + loki.otlp})
-		if got := postOne(t, d.failuresURL, "loki-1"); got != http.StatusOK {
-			t.Fatalf("answered with %d", got)
-		}
-		// The query of the example's comment.
-		query := `{service_name="smtp_failure"} | error_type="recipient_unknown"`
+		c := startWithSink(t, "loki", "LOKI_ENDPOINT="+loki.url+"/otlp")
+		postOne(t, c, "loki-1")
 		var found []logRecord
-		err := d.wait(t.Context(), "the record is in Loki", func() bool {
-			found = loki.records(t, query, time.Now().Add(-time.Hour), time.Now().Add(time.Minute), 10)
+		c.eventually(t, "the record is in Loki", func() bool {
+			// The query of the example's comment.
+			found = loki.records(t, `{service_name="smtp_failure"} | error_type="recipient_unknown"`,
+				time.Now().Add(-time.Hour), time.Now().Add(time.Minute), 10)
 			return len(found) > 0
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(found) != 1 || found[0].metadata["email_message_id"] != "loki-1" || found[0].labels["service_instance_id"] == "" {
-			t.Errorf("Loki has %v", found)
-		}
+		require.Len(t, found, 1)
+		assert.Equal(t, "loki-1", found[0].metadata["email_message_id"])
+		assert.NotEmpty(t, found[0].labels["service_instance_id"])
 	})
 }
 
-func startOften(t *testing.T, example, interval string, environment ...string) *deployment {
+// checkFirstFailure sends one report and sees it in Prometheus as an increase, of a series that has
+// the labels of the receiver.
+func checkFirstFailure(t *testing.T, c *collector, prometheus *server) {
 	t.Helper()
-	return startExampleElsewhere(t, example, environment, "--set", "receivers::smtp_failure::aggregation::interval="+interval)
-}
-
-// checkFirstFailure sends one report and sees it in Prometheus as an increase, of a series that has the labels of the receiver.
-func checkFirstFailure(t *testing.T, d *deployment, prometheus *prometheusServer) {
-	t.Helper()
-	if got := postOne(t, d.failuresURL, "first-1"); got != http.StatusOK {
-		t.Fatalf("answered with %d", got)
-	}
+	postOne(t, c, "first-1")
 	const series = `email_delivery_failures_total{job="smtp_failure",instance!="",error_type="recipient_unknown"}`
-	var got []instant
-	err := d.wait(t.Context(), "Prometheus sees the first failure as an increase", func() bool {
-		got = prometheus.query(t, "increase("+series+"[1m]) > 0", time.Now())
-		return len(got) == 1
+	prometheus.until(t, "increase("+series+"[1m]) > 0", hasResult)
+	assert.InDelta(t, 1, single(t, prometheus.query(t, series, time.Now())), 0)
+}
+
+// TestGrafanaExample starts the collector, Prometheus and Loki with the very files that
+// examples/grafana/compose.yaml gives to its containers, lets the example sender play a short day,
+// and finds all of it in both.
+func TestGrafanaExample(t *testing.T) {
+	const files, reports = root + "/examples/grafana/", 300
+	loki := startLoki(t)
+	c := newCollector(t, []string{"LOKI_ENDPOINT=" + loki.url + "/otlp"}, files+"collector.yaml").start(t)
+	healthcheck := goBuild(t, "./examples/healthcheck")
+	c.eventually(t, "the image's health check passes", func() bool {
+		return exec.CommandContext(t.Context(), healthcheck, "http://"+c.health).Run() == nil
 	})
-	if err != nil {
-		t.Fatalf("%v: %v; it has %v", err, got, prometheus.query(t, `{__name__=~"email.*|up"}`, time.Now()))
+	prometheus := startPrometheus(t, grafanaPrometheusConfig(t, c), t.TempDir())
+	prometheus.until(t, "sum(up)", isOne(2))
+
+	start := time.Now()
+	run(t, exec.Command(goBuild(t, "./examples/sender"), "-url", c.url(), "-reports", "300", "-day", "5s"))
+	prometheus.until(t, `sum(email_delivery_failures_total{job="smtp_failure"})`, isOne(reports))
+	prometheus.until(t, `sum(otelcol_smtp_failure_requests{job="otelcol-smtpfailure", outcome="accepted"})`,
+		isOne(reports))
+	const news = `increase(email_delivery_failures_total{smtp_response_enhanced_status_code="5.7.20"}[5m])`
+	prometheus.until(t, "sum("+news+") > 0", hasResult)
+	loki.until(t, `sum(count_over_time({service_name="smtp_failure"} | email_message_id != "" [10m]))`, isOne(reports))
+	// What a link of the data source asks for.
+	found := func(pipeline string) []logRecord {
+		return loki.records(t, `{service_name="smtp_failure"} | `+pipeline, start.Add(-time.Minute-time.Second),
+			time.Now(), 10)
 	}
-	if got := prometheus.query(t, series, time.Now()); len(got) != 1 || got[0].value != 1 {
-		t.Errorf("the series is %v", got)
-	}
+	ofKind := found(`error_type="authentication_failed" | smtp_response_enhanced_status_code="5.7.20"`)
+	require.NotEmpty(t, ofKind)
+	require.NotEmpty(t, ofKind[0].metadata["email_message_id"])
+	assert.Len(t, found(`email_message_id="`+ofKind[0].metadata["email_message_id"]+`"`), 1)
+
+	rules, err := prometheus.Rules(t.Context())
+	require.NoError(t, err)
+	assert.NotEmpty(t, rules.Groups)
+}
+
+// grafanaPrometheusConfig returns the text of prometheus.yaml with the rules where they are, and
+// the collector among the targets.
+func grafanaPrometheusConfig(t *testing.T, c *collector) string {
+	t.Helper()
+	const examples = root + "/examples/"
+	rules, err := filepath.Abs(examples + "prometheus")
+	require.NoError(t, err)
+	targets := replaced(t, examples+"grafana/targets.yaml", "localhost:9464", c.counters, "localhost:8888", c.telemetry)
+	config := replaced(t, examples+"grafana/prometheus.yaml", "[targets.yaml]",
+		"["+write(t, "targets.yaml", targets)+"]")
+	return strings.ReplaceAll(config, "../prometheus/", rules+"/")
 }
