@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -14,272 +13,203 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-const (
-	// deadline is how long a server may take to start or to stop.
-	deadline = 30 * time.Second
-	// countersDeadline is longer than the default aggregation.interval, after which the last reports are in the counters.
-	countersDeadline = 20 * time.Second
-)
+// deadline is how long a server may take to start, to stop and to send its counters twice.
+const deadline = 40 * time.Second
 
 // server is a running process.
 type server struct {
-	name    string
-	process *os.Process
-	exited  chan struct{}
-	output  *bytes.Buffer // to be read once it has exited
+	name   string
+	pid    int
+	cancel context.CancelFunc
+	exited chan struct{}
+	output bytes.Buffer // to be read once it has exited
 
-	address   netip.AddrPort
-	counters  string // where its counters are served
-	telemetry string // where its own metrics are served
-	profiles  string // where its profiles are served, if they are
+	address                       netip.AddrPort
+	counters, telemetry, profiles string // URLs, the last only with pprof.yaml
 }
 
-// start starts a program, which finds its addresses in the environment, and returns once it takes reports.
-func start(ctx context.Context, name, program string, environment []string, arguments ...string) (*server, error) {
-	addresses, err := freeAddresses(4)
-	if err != nil {
-		return nil, err
-	}
+// start starts a program, which gets its addresses from the environment, and returns once it
+// listens. The configs of a collector are files in the folder of that name.
+func start(ctx context.Context, name, program string, environment []string, configs ...string) *server {
+	addresses := freeAddresses(4)
+	ctx, cancel := context.WithCancel(ctx)
 	s := &server{
-		name: name, exited: make(chan struct{}), output: new(bytes.Buffer), address: addresses[0],
-		counters: fmt.Sprintf("http://%s/metrics", addresses[1]), telemetry: fmt.Sprintf("http://%s/metrics", addresses[2]),
-		profiles: fmt.Sprintf("http://%s/debug/pprof/", addresses[3]),
+		name: name, cancel: cancel, exited: make(chan struct{}), address: addresses[0],
+		counters:  fmt.Sprintf("http://%s/metrics", addresses[1]),
+		telemetry: fmt.Sprintf("http://%s/metrics", addresses[2]),
+		profiles:  fmt.Sprintf("http://%s/debug/pprof/", addresses[3]),
 	}
-	//nolint:gosec // It starts what the flags name.
-	command := exec.CommandContext(ctx, program, arguments...)
-	command.Env = append(os.Environ(),
+	command := exec.CommandContext(ctx, program)
+	for _, config := range configs {
+		command.Args = append(command.Args, "--config", filepath.Join("configs", config+".yaml"))
+	}
+	command.Env = append(append(os.Environ(), environment...),
 		"BENCH_ENDPOINT="+addresses[0].String(),
 		"BENCH_COUNTERS="+addresses[1].String(),
 		"BENCH_TELEMETRY_PORT="+strconv.Itoa(int(addresses[2].Port())),
 		"BENCH_PROFILES="+addresses[3].String(),
 	)
-	command.Env = append(command.Env, environment...)
-	command.Stdout, command.Stderr = s.output, s.output
-	if err := command.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
-	}
-	s.process = command.Process
+	command.Stdout, command.Stderr = &s.output, &s.output
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+	command.WaitDelay = deadline
+	check(command.Start())
+	s.pid = command.Process.Pid
 	go func() {
 		defer close(s.exited)
-		// How it ended is told by what it wrote.
-		_ = command.Wait()
+		_ = command.Wait() // Its output says why it ended.
 	}()
-	for end := time.Now().Add(deadline); ; time.Sleep(20 * time.Millisecond) {
-		connection, err := net.DialTimeout("tcp", s.address.String(), time.Second)
-		if err == nil {
-			return s, connection.Close()
-		}
+	s.await("listens", func() bool {
+		conn, err := net.Dial("tcp", s.address.String())
+		return err == nil && conn.Close() == nil
+	})
+	return s
+}
+
+// stop ends the process and waits until it has ended.
+func (s *server) stop() {
+	s.cancel()
+	<-s.exited
+}
+
+// await waits until a condition is met.
+func (s *server) await(what string, met func() bool) {
+	for end := time.Now().Add(deadline); !met(); {
 		select {
 		case <-s.exited:
-			return nil, fmt.Errorf("%s exited:\n%s", name, s.output)
-		default:
+			check(fmt.Errorf("%s exited:\n%s", s.name, &s.output))
+		case <-time.After(50 * time.Millisecond):
 		}
 		if time.Now().After(end) {
-			return nil, errors.Join(fmt.Errorf("%s does not listen after %s", name, deadline), s.stop())
+			s.stop()
+			check(fmt.Errorf("waited %s until %s %s:\n%s", deadline, s.name, what, &s.output))
 		}
 	}
 }
 
 // freeAddresses returns loopback addresses that were free a moment ago.
-func freeAddresses(n int) ([]netip.AddrPort, error) {
-	var listeners []net.Listener
-	defer func() {
-		for _, listener := range listeners {
-			_ = listener.Close()
-		}
-	}()
-	addresses := make([]netip.AddrPort, n)
-	for i := range addresses {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		listeners = append(listeners, listener)
-		if addresses[i], err = netip.ParseAddrPort(listener.Addr().String()); err != nil {
-			return nil, err
-		}
+func freeAddresses(n int) []netip.AddrPort {
+	var addresses []netip.AddrPort
+	for range n {
+		listener := must(net.Listen("tcp", "127.0.0.1:0"))
+		defer listener.Close() //nolint:gocritic // Not before all are found, so that no two are the same.
+		addresses = append(addresses, listener.Addr().(*net.TCPAddr).AddrPort())
 	}
-	return addresses, nil
+	return addresses
 }
 
-// stop asks the process to end, and waits until it has.
-func (s *server) stop() error {
-	// It may have ended by itself.
-	_ = s.process.Signal(syscall.SIGTERM)
-	select {
-	case <-s.exited:
-		return nil
-	case <-time.After(deadline):
-		_ = s.process.Kill()
-		<-s.exited
-		return fmt.Errorf("%s did not stop within %s", s.name, deadline)
-	}
-}
-
-// cpu is the time of processors that the process has used.
-func (s *server) cpu() (time.Duration, error) {
-	// As the C library makes the clock of a process (clock_getcpuclockid).
+// cpu returns the CPU time that the process has used, in microseconds.
+func (s *server) cpu() float64 {
+	// What clock_getcpuclockid(3) computes.
 	const scheduled = 2
-	return clock(int32(^s.process.Pid<<3 | scheduled))
+	var t unix.Timespec
+	check(unix.ClockGettime(int32(^s.pid<<3|scheduled), &t))
+	return microseconds(time.Duration(t.Nano()))
 }
 
-// memory returns a figure of /proc/PID/status in bytes: VmRSS is what is held, VmHWM the most that was.
-func (s *server) memory(figure string) (float64, error) {
-	value, err := s.status(figure)
-	return value * 1024, err
+// status returns a number from /proc/PID/status, such as VmRSS, the memory held, and VmHWM, the
+// most memory that was held, both in KiB.
+func (s *server) status(name string) float64 {
+	return numberIn(string(must(os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid)))), name+`:\s+(\d+)`)
 }
 
-// status returns a number of /proc/PID/status.
-func (s *server) status(name string) (float64, error) {
-	file, err := os.Open(fmt.Sprintf("/proc/%d/status", s.process.Pid))
-	if err != nil {
-		return 0, err
+// numberIn returns the number that a pattern finds in a text.
+func numberIn(text, pattern string) float64 {
+	match := regexp.MustCompile(pattern).FindStringSubmatch(text)
+	if match == nil {
+		check(fmt.Errorf("no %q in %s", pattern, text))
 	}
-	defer file.Close()
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		if fields := strings.Fields(lines.Text()); len(fields) > 1 && fields[0] == name+":" {
-			return strconv.ParseFloat(fields[1], 64)
-		}
-	}
-	return 0, fmt.Errorf("there is no %s in %s: %w", name, file.Name(), lines.Err())
+	return must(strconv.ParseFloat(match[1], 64))
 }
 
-// files is the number of open file descriptors.
-func (s *server) files() (int, error) {
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.process.Pid))
-	return len(entries), err
-}
-
-// goroutines is the number of goroutines, where profiles are served.
-func (s *server) goroutines() (int, error) {
-	text, err := get(s.profiles + "goroutine?debug=1")
-	if err != nil {
-		return 0, err
-	}
-	var n int
-	_, err = fmt.Sscanf(text, "goroutine profile: total %d", &n)
-	return n, err
-}
-
-// sum adds up the series of a metric that are served at a URL.
-func sum(url, metric string) (float64, error) {
-	text, err := get(url)
-	if err != nil {
-		return 0, err
-	}
-	total := 0.0
-	for line := range strings.Lines(text) {
-		rest, ok := strings.CutPrefix(line, metric)
-		if !ok || rest[0] != '{' && rest[0] != ' ' {
-			continue
-		}
-		rest = strings.TrimRight(rest, "\n")
-		number, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
-		if err != nil {
-			return 0, fmt.Errorf("%s: %w", line, err)
-		}
-		total += number
-	}
-	return total, nil
-}
-
-// The counters of events, as Prometheus has them.
+// The counters of events, as the Prometheus exporter names them.
 const (
 	failuresCounter   = "email_delivery_failures_total"
 	deliveriesCounter = "email_deliveries_total"
 )
 
-// counted returns how many events are in a counter, once these have come to so many or it is clear that they do not.
-func (s *server) counted(counter string, want int) (int, error) {
-	for end := time.Now().Add(countersDeadline); ; time.Sleep(100 * time.Millisecond) {
-		total, err := sum(s.counters, counter)
-		if err != nil {
-			return 0, err
-		}
-		if int(math.Round(total)) == want || time.Now().After(end) {
-			return int(math.Round(total)), nil
+// counted returns the total of a counter, after waiting for what is expected.
+func (s *server) counted(counter string, expected int) int {
+	// Longer than the default of aggregation.interval.
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		total := int(math.Round(sum(get(s.counters), counter)))
+		if total == expected || time.Now().After(end) {
+			return total
 		}
 	}
 }
 
-// flushes waits until the counters have been sent so many times more.
-func (s *server) flushes(ctx context.Context, n int) error {
-	const metric = "otelcol_smtp_failure_flushes"
-	before, err := sum(s.telemetry, metric)
-	for end := time.Now().Add(time.Duration(n) * countersDeadline); err == nil; time.Sleep(100 * time.Millisecond) {
-		var now float64
-		if now, err = sum(s.telemetry, metric); now >= before+float64(n) {
-			break
-		}
-		if time.Now().After(end) {
-			return fmt.Errorf("%s did not send its counters", s.name)
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-	}
-	return err
-}
-
-func get(url string) (string, error) {
-	client := &http.Client{Timeout: deadline}
-	response, err := client.Get(url)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", url, response.Status)
-	}
-	return string(body), err
-}
-
-// build compiles a program of this folder.
-func build(ctx context.Context, directory, output string) error {
-	//nolint:gosec // It compiles what is here.
-	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", output, ".")
-	command.Dir = directory
-	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-	if printed, err := command.CombinedOutput(); err != nil {
-		return fmt.Errorf("compile %s: %w\n%s", directory, err, printed)
+// wrong returns an error unless the total of a counter is what is expected.
+func (s *server) wrong(counter string, expected int) error {
+	if total := s.counted(counter, expected); total != expected {
+		return fmt.Errorf("%s: %s is %d, expected %d", s.name, counter, total, expected)
 	}
 	return nil
 }
 
-// buildProfiled compiles the distribution with the extension of the folder profiling in it.
-func buildProfiled(ctx context.Context, root, output string) error {
-	//nolint:gosec // The root is a flag.
-	manifest, err := os.ReadFile(filepath.Join(root, "builder-config.yaml"))
+// sum adds up the series of a metric in the Prometheus text format.
+func sum(text, metric string) (total float64) {
+	series := regexp.MustCompile(`(?m)^` + metric + `(?:\{.*\})? (\S+)$`)
+	for _, match := range series.FindAllStringSubmatch(text, -1) {
+		total += must(strconv.ParseFloat(match[1], 64))
+	}
+	return total
+}
+
+func get(url string) string {
+	client := &http.Client{Timeout: deadline}
+	response, err := client.Get(url)
+	check(err)
+	defer response.Body.Close()
+	body := must(io.ReadAll(response.Body))
+	if response.StatusCode != http.StatusOK {
+		check(fmt.Errorf("%s: %s", url, response.Status))
+	}
+	return string(body)
+}
+
+// build compiles the program in a folder, and returns where it is.
+func (b *bench) build(ctx context.Context, folder string) string {
+	program := must(filepath.Abs(filepath.Join(b.directory, filepath.Base(folder)+".bin")))
+	execute(ctx, folder, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, ".")
+	return program
+}
+
+// buildProfiled compiles the distribution with an extension that serves its profiles.
+func (b *bench) buildProfiled(ctx context.Context) string {
+	manifest := string(must(os.ReadFile(filepath.Join(root, "builder-config.yaml"))))
+	for before, after := range map[string]string{
+		"output_path: ./build\n": "output_path: ./build/bench/profiled\n",
+		"\nextensions:\n": "\nextensions:\n  - gomod: " +
+			"github.com/open-telemetry/opentelemetry-collector-contrib/extension/pprofextension v0.165.1\n",
+	} {
+		if !strings.Contains(manifest, before) {
+			check(errors.New("builder-config.yaml has no " + before))
+		}
+		manifest = strings.Replace(manifest, before, after, 1)
+	}
+	check(os.WriteFile(filepath.Join(b.directory, "profiled.yaml"), []byte(manifest), 0o600)) //nolint:gosec // It is a constant.
+	execute(ctx, root, ".tools/builder", "--config", "build/bench/profiled.yaml",
+		"--skip-compilation", "--skip-strict-versioning=false")
+	return b.build(ctx, filepath.Join(b.directory, "profiled"))
+}
+
+// execute runs a command and returns what it prints.
+func execute(ctx context.Context, directory, name string, arguments ...string) string {
+	command := exec.CommandContext(ctx, name, arguments...) //nolint:gosec // They are all from here.
+	command.Dir = directory
+	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	output, err := command.CombinedOutput()
 	if err != nil {
-		return err
+		check(fmt.Errorf("%s in %s: %w\n%s", name, directory, err, output))
 	}
-	directory := filepath.Join(filepath.Dir(output), "profiled")
-	const module = "github.com/smtpfailure/opentelemetry-collector-smtpfailure/test"
-	changed := strings.NewReplacer(
-		"output_path: ./build\n", "output_path: "+directory+"\n",
-		"\nextensions:\n", "\nextensions:\n  - gomod: "+module+" v0.0.0\n    import: "+module+"/bench/profiling\n    path: ./test\n",
-	).Replace(string(manifest))
-	if !strings.Contains(changed, directory) || !strings.Contains(changed, "/profiling") {
-		return errors.New("builder-config.yaml does not look as it did: no place for the extension")
-	}
-	file := filepath.Join(filepath.Dir(output), "profiled.yaml")
-	//nolint:gosec // The root is a flag.
-	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
-		return err
-	}
-	//nolint:gosec // Its arguments are files of its own.
-	command := exec.CommandContext(ctx, ".tools/builder", "--config", file, "--skip-compilation", "--skip-strict-versioning=false")
-	command.Dir = root
-	if printed, err := command.CombinedOutput(); err != nil {
-		return fmt.Errorf("generate the collector: %w\n%s", err, printed)
-	}
-	return build(ctx, directory, output)
+	return string(output)
 }

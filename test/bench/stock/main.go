@@ -1,5 +1,5 @@
-// Stock is a collector of the components that one would put together without the receiver of this repository: webhookevent, transform, count
-// and deltatocumulative.
+// Stock is a collector of what one would put together without the receiver of this repository:
+// webhookevent, transform, count and deltatocumulative.
 package main
 
 import (
