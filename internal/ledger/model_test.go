@@ -4,481 +4,412 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
-// TestModel plays random histories of a receiver: reports that come once and again, in batches of any size, logs pipelines
-// that accept, refuse some for good and some for now, stores that fail with and without effect, crashes at any write and
-// between any two steps, restarts, metrics pipelines that take and refuse, clocks that leap. When a store is written anew
-// is as random. It compares what the ledger does to what it promises:
+// TestModel plays random histories of a receiver: reports that come once and again, in batches;
+// logs pipelines that accept, and refuse for good or for now; writes that fail, with effect or
+// without; crashes at any write and between any two steps; restarts; metrics pipelines that take
+// and refuse; clocks that leap; checkpoints at any time. It checks that
 //
-//   - what was acknowledged is counted once, over all restarts, and known to be so for as long as ttl and max_entries say;
-//   - what was not is counted once at most;
-//   - a record is handed to the logs pipelines once, and once more for each crash that its commit was still owed at;
-//   - a backend of totals never sees a value go back or a series that does not begin with zero, and its sum is exact;
-//   - a backend of deltas is exact, but for those that it had taken and that the store could not keep before a crash.
+//   - what was acknowledged is counted once, and known for as long as TTL and MaxEntries say;
+//   - what was not acknowledged is counted at most once;
+//   - a log record is handed over once, and once more for each crash before its commit was known to work;
+//   - a backend of totals sees no value go back and each series start with zero, and its sum is exact;
+//   - a backend of deltas is exact, but for those it took whose acknowledgement a crash lost.
 //
-// In the end the sender has sent everything again until it was acknowledged, and all sums are those of the distinct reports.
+// In the end everything is sent again until it is acknowledged.
+//
+// -run 'TestModel/seed=17$' repeats a history.
 func TestModel(t *testing.T) {
-	seeds := 100
+	histories := 100
 	if *exhaustive {
-		seeds = 4000
+		histories = 4000
 	}
-	var all tally
+	var stats modelStats
 	played := 0
-	for seed := range seeds {
+	for seed := range histories {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			m := newModel(uint64(seed), &all)
-			if err := m.play(); err != nil {
-				t.Fatalf("%v\n%s", err, strings.Join(m.log, "\n"))
-			}
+			newModel(t, uint64(seed), &stats).play()
 			played++
 		})
 	}
-	t.Logf("%d histories: %+v", played, all)
-	if played == seeds {
-		require.NotZero(t, all.Surfaced, "no report was counted that nobody was told of: the test does not look where it should")
-		require.NotZero(t, all.Twice)
-		require.NotZero(t, all.Doubled)
+	t.Logf("%d histories: %+v", played, stats)
+	if played == histories {
+		require.NotZero(t, stats.FoundCommitted)
+		require.NotZero(t, stats.HandedOverAgain)
+		require.NotZero(t, stats.DeltasTwice)
 	}
 }
 
-// tally says what the histories were made of.
-type tally struct {
+// modelStats shows what the histories were made of.
+type modelStats struct {
 	Reports, Acknowledged, Repeats, Crashes, Restarts, Flushes int
-	// Surfaced reports were counted though nobody was told, records of Twice were handed over once more, Doubled deltas came
-	// twice.
-	Surfaced, Twice, Doubled int
+	// FoundCommitted reports had been committed by a write that had failed or by a retry.
+	FoundCommitted, HandedOverAgain, DeltasTwice int
 }
 
 type model struct {
 	*setup
-	tally   *tally
+	t       *testing.T
+	stats   *modelStats
 	random  *rand.Rand
 	disk    *disk
 	client  *fakeClient
 	ledger  *Ledger
-	reports []*modeled
-	commits int
-	latest  time.Time // the clock was never later
-	back    backend
-	log     []string
+	reports []*modelReport
+	latest  time.Time // of all times that the clock had
+	backend backend
 }
 
-// modeled is what is known of a report.
-type modeled struct {
-	outcome Outcome
-	acked   bool
-	// owed reports whether it was handed over and its commit failed.
-	owed            bool
-	handed, allowed int
-	// commit is its place among the commits, tried when it was committed.
-	commit int
-	tried  time.Time
+// modelReport is what the model knows of a report.
+type modelReport struct {
+	name         string
+	outcome      Outcome
+	acknowledged bool
+	// uncertain reports whether its commit failed, and may work yet.
+	uncertain bool
+	// handedOver is how often the pipelines got it, allowed how often they may have.
+	handedOver, allowed int
+	committed           time.Time // or tried to be
 }
 
-func newModel(seed uint64, all *tally) *model {
-	m := &model{setup: newSetup(), tally: all, random: rand.New(rand.NewPCG(seed, 1)), disk: newDisk(), latest: began}
+func newModel(t *testing.T, seed uint64, stats *modelStats) *model {
+	random := rand.New(rand.NewPCG(seed, 1))
+	m := &model{setup: newSetup(), t: t, stats: stats, random: random, disk: newDisk(), latest: began}
 	m.Metrics = []string{"by report", "few"}
-	m.MaxEntries = []int{10, 10_000}[m.random.IntN(2)]
-	m.TTL = time.Duration(1+m.random.IntN(2)) * time.Hour
-	m.Delta = m.random.IntN(3) == 0
+	m.MaxEntries = []int{10, 10_000}[random.IntN(2)]
+	m.TTL = time.Duration(1+random.IntN(2)) * time.Hour
+	m.Delta = random.IntN(3) == 0
 	m.Limit = 100_000
-	m.limits = limits{journal: m.random.IntN(2000), chunk: 1 + m.random.IntN(40)}
-	m.back = backend{delta: m.Delta, series: make(map[string]*line)}
+	m.limits = limits{journal: random.IntN(2000), chunk: 1 + random.IntN(40)}
+	m.backend = backend{t: t, delta: m.Delta, series: make(map[string]*backendSeries), uncertain: make(map[string]int64)}
 	return m
 }
 
-func (m *model) note(format string, values ...any) {
-	m.log = append(m.log, fmt.Sprintf(format, values...))
-}
-
-func (m *model) play() error {
-	if err := m.start(); err != nil {
-		return err
-	}
+func (m *model) play() {
+	m.start()
 	for range 120 {
-		if err := m.step(); err != nil {
-			return err
-		}
+		m.step()
 	}
-	return m.finish()
+	m.finish()
 }
 
-func (m *model) start() (err error) {
+func (m *model) start() {
 	m.client = m.disk.client()
-	m.ledger, err = open(canceledNever, &clientStore{client: m.client}, m.Options, m.limits)
-	return err
+	m.ledger = m.open(m.t, m.client)
 }
 
-func (m *model) step() error {
-	var err error
+func (m *model) step() {
 	switch dice := m.random.IntN(100); {
 	case dice < 50:
-		err = m.batch(m.some())
+		m.send(m.pick())
 	case dice < 68:
-		err = m.flush()
+		m.flush()
 	case dice < 78:
 		d := time.Duration(m.random.IntN(40)) * time.Second
 		if m.random.IntN(4) == 0 {
 			d = -d / 4
 		}
-		m.move(d)
-		if m.now().After(m.latest) {
-			m.latest = m.now()
-		}
-		m.note("clock %s", d)
+		m.t.Logf("clock: %s", d)
+		m.setClock(d)
 	case dice < 90:
-		m.faults()
+		f := fault{every: 1 + m.random.IntN(4), applied: m.random.IntN(2) == 0}
+		switch m.random.IntN(6) {
+		case 0:
+			f = fault{every: 1}
+		case 1, 2:
+		case 3:
+			f.crash = true
+		default:
+			f = fault{}
+		}
+		m.t.Logf("%+v", f)
+		m.client.setFault(f)
 	case dice < 94:
 		m.client.kill()
 	default:
-		m.note("restart")
-		m.tally.Restarts++
-		m.client.set(func(c *fakeClient) { c.full, c.nth, c.crashIn = false, 0, 0 })
-		if err = m.ledger.Close(canceledNever); err == nil {
-			err = m.start()
-		}
+		m.t.Log("restart")
+		m.stats.Restarts++
+		m.client.setFault(fault{})
+		require.NoError(m.t, m.ledger.Close(background))
+		m.start()
 	}
-	if err == nil {
-		err = m.revive()
-	}
-	if err == nil {
-		err = m.compare()
-	}
-	return err
+	m.restartIfDead()
+	m.check()
 }
 
-// revive starts a process anew that is dead.
-func (m *model) revive() error {
+func (m *model) setClock(d time.Duration) {
+	m.move(d)
+	if m.now().After(m.latest) {
+		m.latest = m.now()
+	}
+}
+
+func (m *model) restartIfDead() {
 	if !m.client.isDead() {
-		return nil
+		return
 	}
-	m.note("crash")
-	m.tally.Crashes++
-	_ = m.ledger.Close(canceledNever)
-	// It takes a moment to start again. What the store could not keep of the time, nobody knows.
-	m.move(max(m.latest.Sub(m.now()), 0) + time.Second)
-	m.latest = m.now()
+	m.t.Log("crash")
+	m.stats.Crashes++
+	_ = m.ledger.Close(background)
+	// A store that fails does not know the time of the last points, so the clock must not be back
+	// then.
+	m.setClock(max(m.latest.Sub(m.now()), 0) + time.Second)
 	for _, r := range m.reports {
-		if r.owed {
+		if r.uncertain {
 			r.allowed++
-			r.owed = false
+			r.uncertain = false
 		}
 	}
-	for series, value := range m.back.unsure {
-		m.back.of(series).may += value
+	for series, value := range m.backend.uncertain {
+		m.backend.of(series).mayRepeat += value
 	}
-	m.back.unsure = nil
-	return m.start()
+	clear(m.backend.uncertain)
+	m.start()
 }
 
-// faults changes what the store does from now on.
-func (m *model) faults() {
-	dice := m.random.IntN(6)
-	nth, ambiguous, in, after := 1+m.random.IntN(4), m.random.IntN(2) == 0, 1+m.random.IntN(3), m.random.IntN(2) == 0
-	m.note("store: %d, every %d. fails with effect %t, dies in %d with effect %t", dice, nth, ambiguous, in, after)
-	m.client.set(func(c *fakeClient) {
-		c.full, c.nth = dice == 0, 0
-		switch dice {
-		case 1, 2:
-			c.nth, c.ambiguous = nth, ambiguous
-		case 3:
-			c.crashIn, c.crashAfter = in, after
-		}
-	})
-}
-
-// some returns reports that are new and some that came before.
-func (m *model) some() (numbers []int) {
-	seen := make(map[int]bool)
+// pick returns new reports and some that came before, rather late ones.
+func (m *model) pick() (numbers []int) {
 	for range 1 + m.random.IntN(1+m.random.IntN(12)) {
 		n := len(m.reports)
 		if n > 0 && m.random.IntN(2) == 0 {
-			// Rather a late one: senders try again soon.
 			n -= 1 + m.random.IntN(min(n, 1+m.random.IntN(40)))
 		} else {
-			m.reports = append(m.reports, &modeled{outcome: Outcome(1 + m.random.IntN(2)), allowed: 1})
-			m.tally.Reports++
+			name := fmt.Sprintf("report %d", n)
+			m.reports = append(m.reports, &modelReport{name: name, outcome: Outcome(1 + m.random.IntN(2)), allowed: 1})
+			m.stats.Reports++
 		}
-		if !seen[n] {
-			seen[n] = true
+		if !slices.Contains(numbers, n) {
 			numbers = append(numbers, n)
 		}
 	}
 	return numbers
 }
 
-func name(n int) string { return fmt.Sprintf("report %d", n) }
-
-// batch sends reports that come together.
-func (m *model) batch(numbers []int) error {
-	m.note("together: %v", numbers)
+// send sends reports that share a commit.
+func (m *model) send(numbers []int) {
+	m.t.Logf("send: %v", numbers)
 	var entries []Entry
-	var committed []int
+	var committing []*modelReport
 	for _, n := range numbers {
 		r := m.reports[n]
-		attempt, known, err := m.ledger.Begin(canceledNever, kind, id(n))
+		attempt, known, err := m.ledger.Begin(background, kind, id(n))
+		if m.client.isDead() {
+			return
+		}
+		if known == 0 {
+			require.False(m.t, m.isRemembered(r), "%s was forgotten: %v", r.name, err)
+		}
 		switch {
-		case m.client.isDead():
-			return nil
 		case errors.Is(err, ErrStore):
-			if m.remembered(r) {
-				return fmt.Errorf("report %d is known, but answered with %w", n, err)
-			}
-			continue
-		case err != nil:
-			return err
 		case known != 0:
-			if known != r.outcome || r.handed == 0 {
-				return fmt.Errorf("report %d is known as %d", n, known)
+			require.Equal(m.t, r.outcome, known, r.name)
+			require.NotZero(m.t, r.handedOver, r.name)
+			m.stats.Repeats++
+			if r.uncertain {
+				m.stats.FoundCommitted++
 			}
-			if !r.acked && r.owed {
-				m.tally.Surfaced++
-				m.settle(r)
+			r.acknowledged, r.uncertain = true, false
+		default:
+			require.NoError(m.t, err)
+			if r.acknowledged || len(m.reports) >= m.MaxEntries {
+				// It was forgotten, and begins anew.
+				r.allowed, r.acknowledged = r.handedOver+1, false
 			}
-			r.acked = true
-			m.tally.Repeats++
-			continue
-		case m.remembered(r):
-			return fmt.Errorf("report %d is not known any more", n)
+			if m.random.IntN(4) == 0 {
+				m.t.Logf("%s is refused for now", r.name)
+				attempt.Release()
+				continue
+			}
+			r.handedOver++
+			require.LessOrEqual(m.t, r.handedOver, r.allowed, "%s was handed over too often", r.name)
+			if r.handedOver > 1 {
+				m.stats.HandedOverAgain++
+			}
+			r.uncertain, r.committed = true, m.now()
+			committing = append(committing, r)
+			entries = append(entries, Entry{attempt, r.outcome, m.counts(n)})
 		}
-		if r.acked || len(m.reports) >= m.MaxEntries {
-			// Forgotten, which the sender cannot know: it begins anew.
-			r.allowed, r.acked = r.handed+1, false
-		}
-		if m.random.IntN(4) == 0 {
-			m.note("report %d: refused for now", n)
-			attempt.Release()
-			continue
-		}
-		if r.handed++; r.handed > r.allowed {
-			return fmt.Errorf("report %d was handed over %d times, %d would be explained", n, r.handed, r.allowed)
-		}
-		if r.handed > 1 {
-			m.tally.Twice++
-		}
-		r.owed, r.tried = true, m.now()
-		entries = append(entries, Entry{attempt, r.outcome, m.counts(n)})
-		committed = append(committed, n)
 	}
 	if m.random.IntN(20) == 0 {
 		m.client.kill()
 	}
 	if len(entries) == 0 {
-		return nil
+		return
 	}
-	err := m.ledger.Commit(canceledNever, entries)
+	err := m.ledger.Commit(background, entries)
 	if m.client.isDead() {
-		return nil // nobody hears what it says
+		return
 	}
-	m.note("committed: %v", err)
-	if err != nil && !errors.Is(err, ErrStore) {
-		return err
+	m.t.Logf("committed: %v", err)
+	if err != nil {
+		require.ErrorIs(m.t, err, ErrStore)
+		return
 	}
-	for _, n := range committed {
-		if err == nil {
-			m.settle(m.reports[n])
-			m.reports[n].acked = true
-			m.tally.Acknowledged++
-		}
+	for _, r := range committing {
+		r.acknowledged, r.uncertain = true, false
+		m.stats.Acknowledged++
 	}
-	return nil
-}
-
-func (m *model) settle(r *modeled) {
-	m.commits++
-	r.owed, r.commit = false, m.commits
 }
 
 func (m *model) counts(n int) []Count {
-	all := []Count{{0, name(n)}, {1, fmt.Sprintf("few %d", n%5)}}
+	counts := []Count{{0, m.reports[n].name}, {1, fmt.Sprintf("few %d", n%5)}}
 	if n%3 == 0 {
-		all = append(all, Count{1, "few of all"})
+		counts = append(counts, Count{1, "few of all"})
 	}
-	return all
+	return counts
 }
 
-// remembered reports whether the ledger has to know the report. Of those that are committed late nobody knows when.
-func (m *model) remembered(r *modeled) bool {
-	return r.acked && len(m.reports) < m.MaxEntries && m.latest.Sub(r.tried) < m.TTL
+// isRemembered reports whether the ledger has to know the report. Of a commit that was retried the
+// model does not know the time.
+func (m *model) isRemembered(r *modelReport) bool {
+	return r.acknowledged && len(m.reports) < m.MaxEntries && m.latest.Sub(r.committed) < m.TTL
 }
 
-// flush is what happens each interval.
-func (m *model) flush() error {
-	c, err := m.ledger.Collect(canceledNever)
+// flush sends the counters to the backend.
+func (m *model) flush() {
+	c, err := m.ledger.Collect(background)
 	if m.client.isDead() {
-		return nil
+		return
 	}
-	if err != nil {
-		return err
-	}
+	require.NoError(m.t, err)
 	if m.random.IntN(3) == 0 {
-		m.note("flush: refused")
-		return nil
+		m.t.Log("flush: refused")
+		return
 	}
-	m.note("flush: taken")
-	m.tally.Flushes++
+	m.t.Log("flush: taken")
+	m.stats.Flushes++
 	for _, metric := range c.Metrics {
 		for _, p := range metric.Points {
-			if err := m.back.take(metric.Name+"/"+p.Attributes, p); err != nil {
-				return err
-			}
+			m.backend.take(metric.Name+"/"+p.Attributes, p)
 		}
 	}
 	if m.random.IntN(10) == 0 {
 		m.client.kill()
 	}
-	_ = m.ledger.Acknowledge(canceledNever, c.Number)
-	if m.ledger.SetValue(canceledNever, "flushes", []byte{byte(m.tally.Flushes)}) == nil {
-		m.back.unsure = nil // with a write that works nothing is owed any more
+	_ = m.ledger.Acknowledge(background, c.Number)
+	if m.ledger.SetValue(background, "flushes", []byte{byte(m.stats.Flushes)}) == nil {
+		clear(m.backend.uncertain) // this write had the acknowledgement too
 	}
-	return nil
 }
 
-// compare holds the ledger to what is known at any time.
-func (m *model) compare() error {
+// check checks what is true at any time.
+func (m *model) check() {
 	counted := totals(m.ledger, "by report")
-	for n, r := range m.reports {
-		low, high := int64(0), int64(r.handed)
-		if r.acked {
-			low = 1
+	for _, r := range m.reports {
+		least, most := int64(0), int64(r.handedOver)
+		if r.acknowledged {
+			least = 1
 		}
 		if len(m.reports) < m.MaxEntries && m.latest.Sub(began) < m.TTL {
-			high = 1
+			most = 1
 		}
-		if got := counted[name(n)]; got < low || got > high {
-			return fmt.Errorf("report %d is counted %d times", n, got)
+		if got := counted[r.name]; got < least || got > most {
+			m.t.Fatalf("%s is counted %d times", r.name, got)
 		}
 	}
-	if n := m.ledger.Stats().Kinds[kind].Remembered; n > m.MaxEntries {
-		return fmt.Errorf("%d are remembered", n)
-	}
-	return nil
+	require.LessOrEqual(m.t, m.ledger.Stats().Kinds[kind].Remembered, m.MaxEntries)
 }
 
-// finish has the sender send everything until it is acknowledged, and everything collected, and adds up.
-func (m *model) finish() error {
+// finish sends everything until it is acknowledged and collected, and compares the sums.
+func (m *model) finish() {
 	m.move(m.latest.Sub(m.now()))
 	for range 1000 {
-		m.client.set(func(c *fakeClient) { c.full, c.nth, c.crashIn = false, 0, 0 })
-		var open []int
+		m.client.setFault(fault{})
+		var unacknowledged []int
 		for n, r := range m.reports {
-			if !r.acked && len(open) < 20 {
-				open = append(open, n)
+			if !r.acknowledged && len(unacknowledged) < 20 {
+				unacknowledged = append(unacknowledged, n)
 			}
 		}
-		if len(open) == 0 && !m.ledger.Pending() {
+		if len(unacknowledged) == 0 && !m.ledger.Pending() {
 			break
 		}
-		if err := m.batch(open); err != nil {
-			return err
-		}
-		m.move(time.Second)
-		m.latest = m.now()
-		if err := m.flush(); err != nil {
-			return err
-		}
-		if err := m.revive(); err != nil {
-			return err
+		m.send(unacknowledged)
+		m.setClock(time.Second)
+		m.flush()
+		m.restartIfDead()
+	}
+	m.check()
+	for _, r := range m.reports {
+		require.True(m.t, r.acknowledged, r.name)
+	}
+	for _, metric := range m.Metrics {
+		for attributes, counted := range totals(m.ledger, metric) {
+			s := m.backend.of(metric + "/" + attributes)
+			require.GreaterOrEqual(m.t, s.sum(), counted, attributes)
+			require.LessOrEqual(m.t, s.sum(), counted+s.mayRepeat, attributes)
+			m.stats.DeltasTwice += int(s.sum() - counted)
 		}
 	}
-	defer m.ledger.Close(canceledNever)
-	if err := m.compare(); err != nil {
-		return err
-	}
-	for metric, name := range m.Metrics {
-		for attributes, want := range totals(m.ledger, name) {
-			l := m.back.of(name + "/" + attributes)
-			have := l.sum
-			for _, run := range l.starts {
-				have += run.value
-			}
-			if have < want || have > want+l.may {
-				return fmt.Errorf("%s/%s: the backend has %d, %d were counted, %d may have come twice", name, attributes, have, want, l.may)
-			}
-			m.tally.Doubled += int(have - want)
-		}
-		if metric == 1 {
-			continue
-		}
-		for n, r := range m.reports {
-			if !r.acked {
-				return fmt.Errorf("report %d was never acknowledged", n)
-			}
-		}
-	}
-	return nil
 }
 
-// backend adds up points like a reader of differences does. It lives on when the collector is restarted.
+// backend adds up points as a reader of differences does. It outlives restarts of the collector.
 type backend struct {
+	t      *testing.T
 	delta  bool
-	series map[string]*line
-	// unsure are deltas that it has and of which the store may not know.
-	unsure map[string]int64
+	series map[string]*backendSeries
+	// uncertain are deltas that it took and whose acknowledgement may not be stored.
+	uncertain map[string]int64
 }
 
-// line is one series at the backend.
-type line struct {
+type backendSeries struct {
 	last   time.Time
-	sum    int64 // of deltas
-	starts map[int64]*run
-	may    int64 // so much may have come twice
+	deltas int64
+	starts map[int64]*backendStart // cumulative, by start time
+	// mayRepeat is how much may have come twice.
+	mayRepeat int64
 }
 
-// run is a series from one start time on.
-type run struct {
+// backendStart is a cumulative series with one start time.
+type backendStart struct {
 	zero, last time.Time
 	value      int64
 }
 
-func (b *backend) of(series string) *line {
-	l, ok := b.series[series]
-	if !ok {
-		l = &line{starts: make(map[int64]*run)}
-		b.series[series] = l
+func (s *backendSeries) sum() int64 {
+	sum := s.deltas
+	for _, start := range s.starts {
+		sum += start.value
 	}
-	return l
+	return sum
 }
 
-func (b *backend) take(series string, p Point) error {
-	l := b.of(series)
-	if !p.Start.Before(p.Time) {
-		return fmt.Errorf("%s starts at %s and ends at %s", series, p.Start, p.Time)
+func (b *backend) of(series string) *backendSeries {
+	if b.series[series] == nil {
+		b.series[series] = &backendSeries{starts: make(map[int64]*backendStart)}
 	}
+	return b.series[series]
+}
+
+func (b *backend) take(series string, p Point) {
+	s := b.of(series)
+	require.True(b.t, p.Start.Before(p.Time), "%s: %+v", series, p)
 	if b.delta {
-		if p.Ended || p.Value <= 0 || !p.Time.After(l.last) {
-			return fmt.Errorf("%s: a delta of %d at %s, after %s", series, p.Value, p.Time, l.last)
-		}
-		if b.unsure == nil {
-			b.unsure = make(map[string]int64)
-		}
-		b.unsure[series] += p.Value
-		l.last = p.Time
-		l.sum += p.Value
-		return nil
+		require.True(b.t, !p.Ended && p.Value > 0 && p.Time.After(s.last), "%s: %+v after %s", series, p, s.last)
+		b.uncertain[series] += p.Value
+		s.last = p.Time
+		s.deltas += p.Value
+		return
 	}
-	r, ok := l.starts[p.Start.UnixNano()]
-	switch {
-	case !ok && p.Value == 0 && !p.Ended:
-		l.starts[p.Start.UnixNano()] = &run{zero: p.Time, last: p.Time}
-	case !ok:
-		return fmt.Errorf("%s begins with %d, not zero", series, p.Value)
-	case p.Time.Equal(r.zero) && p.Value == 0:
-		// The same zero once more: the backend has it.
-	case !p.Time.After(r.last):
-		return fmt.Errorf("%s: time went back from %s to %s", series, r.last, p.Time)
-	case p.Ended:
-		r.last = p.Time
-	case p.Value < r.value:
-		return fmt.Errorf("%s went back from %d to %d at %s, with the same start", series, r.value, p.Value, p.Time)
-	default:
-		r.value, r.last = p.Value, p.Time
+	start, ok := s.starts[p.Start.UnixNano()]
+	if !ok {
+		require.True(b.t, p.Value == 0 && !p.Ended, "%s does not start with zero: %+v", series, p)
+		s.starts[p.Start.UnixNano()] = &backendStart{zero: p.Time, last: p.Time}
+		return
 	}
-	return nil
+	if p.Value == 0 && p.Time.Equal(start.zero) {
+		return // the same zero again
+	}
+	require.True(b.t, p.Time.After(start.last), "%s goes back in time from %s: %+v", series, start.last, p)
+	start.last = p.Time
+	if !p.Ended {
+		require.GreaterOrEqual(b.t, p.Value, start.value, series)
+		start.value = p.Value
+	}
 }

@@ -109,16 +109,12 @@ func (l *Ledger) commit(entries []Entry, now time.Time) {
 	}
 }
 
-// unstage drops the staged record.
+// unstage drops the staged record. Its new series stay, and are committed once the entries are staged again.
 func (l *Ledger) unstage() {
 	for i := range l.staged.series {
 		op := &l.staged.series[i]
-		series := l.metrics[op.metric].series
-		if s, ok := series[op.attributes]; ok {
+		if s, ok := l.metrics[op.metric].series[op.attributes]; ok {
 			s.staged = 0
-			if !s.committed {
-				delete(series, s.attributes)
-			}
 		}
 	}
 }
@@ -195,7 +191,7 @@ func (l *Ledger) correctClock(now time.Time) {
 	l.collected = min(l.collected, l.latest)
 	l.acknowledged = min(l.acknowledged, l.latest)
 	for _, m := range l.metrics {
-		for _, s := range m.order {
+		for _, s := range m.series {
 			s.zeroTime = min(s.zeroTime, l.latest)
 			s.start = min(s.start, l.latest-minPointInterval)
 		}

@@ -12,12 +12,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/extension/xextension/storage"
 )
 
-// What was committed is there after a kill, over any number of starts, and what a store holds does not grow with the number
-// of writes.
-func TestAKillLosesNothing(t *testing.T) {
+// A store does not grow with the number of writes and starts.
+func TestKillLosesNothing(t *testing.T) {
 	s, d := newSetup(), newDisk()
 	s.MaxEntries = 100
 	s.limits = limits{journal: 4096, chunk: 32}
@@ -29,21 +27,48 @@ func TestAKillLosesNothing(t *testing.T) {
 			count(t, l, n, fmt.Sprintf("a%d", n%40))
 		}
 		repeat(t, l, 50*start)
-		assert.Equal(t, int64(50*(start+1)), total(l))
 		client.kill()
 		if start < 10 {
-			most = max(most, d.keys(""))
+			most = max(most, len(d.snapshot()))
 		}
-		assert.LessOrEqual(t, d.keys(""), most+10, "after %d starts", start)
+		assert.LessOrEqual(t, len(d.snapshot()), most+10, "after %d starts", start)
 	}
 	l := s.open(t, d.client())
-	assert.Equal(t, 100, l.Stats().Kinds[kind].Remembered)
-	assert.Zero(t, l.Stats().Kinds[kind].Evicted)
-	assert.Len(t, totals(l, "failures"), 40)
+	assert.Equal(t, KindStats{Remembered: 100}, l.Stats().Kinds[kind])
+	all := totals(l, "failures")
+	assert.Len(t, all, 40)
+	for attributes, value := range all {
+		assert.Equal(t, int64(125), value, attributes)
+	}
 }
 
-// Metrics and kinds that are not used keep what they have.
-func TestADisabledMetricKeepsItsTotals(t *testing.T) {
+// What a failed checkpoint has left is not read after a smaller one.
+func TestCheckpointShrinks(t *testing.T) {
+	s, d := newSetup(), newDisk()
+	s.limits.chunk = 1
+	client := d.client()
+	l := s.open(t, client)
+	for n := range 10 {
+		count(t, l, n, "a")
+	}
+	client.setFault(fault{every: 1, applied: true})
+	l.mu.Lock()
+	l.checkpointDue = true
+	l.mu.Unlock()
+	_, err := send(t.Context(), l, 10, "a")
+	require.ErrorIs(t, err, errFault)
+	client.setFault(fault{})
+	s.move(s.TTL)
+	require.Zero(t, l.Stats().Kinds[kind].Remembered)
+	count(t, l, 11, "a")
+	count(t, l, 12, "a")
+	client.kill()
+	l = s.open(t, d.client())
+	assert.Equal(t, 3, l.Stats().Kinds[kind].Remembered)
+	assert.Equal(t, map[string]int64{"a": 13}, totals(l, "failures"))
+}
+
+func TestDisabledMetricKeepsItsTotals(t *testing.T) {
 	s, d := newSetup(), newDisk()
 	l := s.open(t, d.client())
 	count(t, l, 1, "a")
@@ -59,11 +84,11 @@ func TestADisabledMetricKeepsItsTotals(t *testing.T) {
 	repeat(t, l, 1)
 }
 
-// A report whose write failed is committed by the next write that works, whether the first had taken effect or not; nothing
-// new is begun until then, and totals go on.
-func TestAWriteThatFails(t *testing.T) {
-	for _, ambiguous := range []bool{false, true} {
-		t.Run(fmt.Sprintf("with effect: %t", ambiguous), func(t *testing.T) {
+// A report whose write failed is committed by the next write that works. Until then nothing new
+// begins, though a disk that is nearly full would take small writes, and totals are sent.
+func TestFailedWrite(t *testing.T) {
+	for _, f := range []fault{{every: 1}, {every: 1, applied: true}, {every: 1, larger: 500}} {
+		t.Run(fmt.Sprintf("%+v", f), func(t *testing.T) {
 			s, d := newSetup(), newDisk()
 			var health []error
 			s.Health = func(err error) { health = append(health, err) }
@@ -73,98 +98,44 @@ func TestAWriteThatFails(t *testing.T) {
 			flush(t, l)
 			count(t, l, 2, "new")
 
-			client.set(func(c *fakeClient) { c.nth, c.ambiguous = 1, ambiguous })
-			_, err := send(t.Context(), l, 3, "a")
+			client.setFault(f)
+			large := strings.Repeat("large", 100)
+			_, err := send(t.Context(), l, 3, large)
 			require.ErrorIs(t, err, ErrStore)
-			require.ErrorIs(t, err, errNth)
 			for n := range 5 {
-				_, err := send(t.Context(), l, 3+n, "b")
-				require.ErrorIs(t, err, errNth)
+				_, err := send(t.Context(), l, 3+n, "a")
+				require.ErrorIs(t, err, errFault)
 			}
 			repeat(t, l, 1)
-			// What was stored before goes on being sent, and so does the zero of what is new.
-			c, err := l.Collect(t.Context())
-			require.NoError(t, err)
+			c := collect(t, l)
 			require.ErrorIs(t, l.Acknowledge(t.Context(), c.Number), ErrStore)
 			assert.Equal(t, []int64{1, 0}, values(c))
-			c, err = l.Collect(t.Context())
-			require.NoError(t, err)
-			assert.Equal(t, []int64{1, 1}, values(c))
+			assert.Equal(t, []int64{1, 1}, values(collect(t, l)))
 			require.Len(t, health, 1)
-			require.ErrorIs(t, health[0], errNth)
+			require.ErrorIs(t, health[0], errFault)
 
-			client.set(func(c *fakeClient) { c.nth = 0 })
+			client.setFault(fault{})
 			count(t, l, 4, "a")
 			repeat(t, l, 3)
-			assert.Equal(t, map[string]int64{"old": 1, "new": 1, "a": 2}, totals(l, "failures"))
+			want := map[string]int64{"old": 1, "new": 1, large: 1, "a": 1}
+			assert.Equal(t, want, totals(l, "failures"))
 			assert.Equal(t, []error{health[0], nil}, health)
 			client.kill()
 			l = s.open(t, d.client())
-			assert.Equal(t, map[string]int64{"old": 1, "new": 1, "a": 2}, totals(l, "failures"))
-			c, err = l.Collect(t.Context())
-			require.NoError(t, err)
-			assert.Equal(t, []int64{1, 1, 0}, values(c), "the zero that was acknowledged meanwhile is known")
+			assert.Equal(t, want, totals(l, "failures"))
+			assert.Equal(t, []int64{1, 1, 0, 0}, values(collect(t, l)), "the zero acknowledged meanwhile is known")
 		})
 	}
 }
 
-func values(c *Collection) (values []int64) {
-	for _, p := range c.Metrics[0].Points {
-		values = append(values, p.Value)
-	}
-	return values
-}
-
-// After a failure, nothing is begun before a write at least as large has worked: a disk that is nearly full takes small
-// ones.
-func TestNothingIsBegunBeforeALargeWriteWorks(t *testing.T) {
-	s := newSetup()
-	client := &smallWrites{fakeClient: newDisk().client(), most: 1 << 20}
-	l := s.open(t, client)
-	count(t, l, 1, "a")
-	client.most = 200
-	names := make([]string, 20)
-	for i := range names {
-		names[i] = fmt.Sprintf("a long name, number %d", i)
-	}
-	_, err := send(t.Context(), l, 2, names...)
-	require.ErrorIs(t, err, errFull)
-	for n := range 10 {
-		_, err := send(t.Context(), l, 3+n, "a")
-		require.ErrorIs(t, err, errFull)
-	}
-	assert.Equal(t, int64(1), total(l))
-	client.most = 1 << 20
-	repeat(t, l, 2)
-	assert.Equal(t, int64(21), total(l))
-}
-
-// smallWrites takes writes of few bytes only.
-type smallWrites struct {
-	*fakeClient
-	most int
-}
-
-func (c *smallWrites) Batch(ctx context.Context, ops ...*storage.Operation) error {
-	size := 0
-	for _, op := range ops {
-		size += len(op.Value)
-	}
-	if size > c.most {
-		return errFull
-	}
-	return c.fakeClient.Batch(ctx, ops...)
-}
-
-// Reports that are committed while a write is under way share the next.
 func TestCommitsShareAWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, d := newSetup(), newDisk()
 		client := d.client()
 		l := s.open(t, client)
 		gate := make(chan struct{})
-		client.before = func([]*storage.Operation) { <-gate }
-		before := client.wrote()
+		client.before = func() { <-gate }
+		client.setFault(fault{})
 		var sending sync.WaitGroup
 		for n := range 100 {
 			sending.Go(func() { count(t, l, n, "a") })
@@ -172,15 +143,14 @@ func TestCommitsShareAWrite(t *testing.T) {
 		}
 		close(gate)
 		sending.Wait()
-		assert.Equal(t, before+2, client.wrote())
+		assert.Equal(t, 2, client.writes)
 		client.kill()
-		assert.Equal(t, int64(100), total(s.open(t, d.client())))
+		assert.Equal(t, map[string]int64{"a": 100}, totals(s.open(t, d.client()), "failures"))
 		_ = l.Close(t.Context())
 	})
 }
 
-// A store that hangs holds nobody who does not want to wait, and what hung is committed in the end.
-func TestAStoreThatHangs(t *testing.T) {
+func TestStoreHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, d := newSetup(), newDisk()
 		var health []error
@@ -189,7 +159,7 @@ func TestAStoreThatHangs(t *testing.T) {
 		l := s.open(t, client)
 		count(t, l, 1, "a")
 		gate := make(chan struct{})
-		client.before = func([]*storage.Operation) { <-gate }
+		client.before = func() { <-gate }
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -198,14 +168,12 @@ func TestAStoreThatHangs(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		time.Sleep(stallTimeout)
 		synctest.Wait()
-		require.Len(t, health, 1, "it is known to fail")
+		require.Equal(t, []error{errStalled}, health)
 		began := time.Now()
 		_, err = send(t.Context(), l, 3, "a")
 		require.ErrorIs(t, err, errStalled)
 		assert.Equal(t, s.WaitTimeout, time.Since(began))
-		c, err := l.Collect(t.Context())
-		require.NoError(t, err, "totals go on")
-		assert.Equal(t, []int64{0}, values(c))
+		assert.Equal(t, []int64{0}, values(collect(t, l)))
 
 		queued := make(chan error)
 		go func() { queued <- l.SetValue(t.Context(), "name", nil) }()
@@ -216,15 +184,14 @@ func TestAStoreThatHangs(t *testing.T) {
 		_, err = send(t.Context(), l, 4, "a")
 		require.ErrorIs(t, err, ErrStore)
 		close(gate)
-		require.NoError(t, <-queued, "what waits when it is closed is written")
+		require.NoError(t, <-queued, "Close writes what is queued")
 		synctest.Wait()
 		require.NoError(t, l.Close(t.Context()))
-		assert.Equal(t, int64(2), total(s.open(t, d.client())))
+		assert.Equal(t, map[string]int64{"a": 2}, totals(s.open(t, d.client()), "failures"))
 	})
 }
 
-// Close comes after all writes, whatever is under way.
-func TestCloseBesideCommits(t *testing.T) {
+func TestCloseDuringCommits(t *testing.T) {
 	rounds := 300
 	if *exhaustive {
 		rounds = 10_000
@@ -233,28 +200,25 @@ func TestCloseBesideCommits(t *testing.T) {
 		s, d := newSetup(), newDisk()
 		l := s.open(t, d.client())
 		var sending sync.WaitGroup
-		acknowledged := make([]bool, 4)
+		var acknowledged [4]int64
 		for i := range acknowledged {
 			sending.Go(func() {
 				_, err := send(t.Context(), l, i, "a")
-				acknowledged[i] = err == nil
+				if err == nil {
+					acknowledged[i] = 1
+				}
 				assert.True(t, err == nil || errors.Is(err, errClosed), err)
 			})
 		}
 		sending.Go(func() { assert.NoError(t, l.Close(t.Context())) })
 		sending.Wait()
-		want := int64(0)
-		for _, yes := range acknowledged {
-			if yes {
-				want++
-			}
-		}
-		require.Equal(t, want, total(s.open(t, d.client())))
+		want := acknowledged[0] + acknowledged[1] + acknowledged[2] + acknowledged[3]
+		require.Equal(t, want, totals(s.open(t, d.client()), "failures")["a"])
 	}
 }
 
-// A run that finds itself replaced stops committing, and what it wrote meanwhile does no harm.
-func TestTwoRunsOnOneStore(t *testing.T) {
+// A run that was replaced stops committing, and what it wrote meanwhile is not read.
+func TestReplacedRun(t *testing.T) {
 	s, d := newSetup(), newDisk()
 	var health error
 	s.Health = func(err error) { health = err }
@@ -269,22 +233,20 @@ func TestTwoRunsOnOneStore(t *testing.T) {
 	require.ErrorIs(t, health, ErrReplaced)
 	repeat(t, first, 1)
 	_, err := first.Collect(t.Context())
-	require.ErrorIs(t, err, ErrReplaced, "its totals are not true any more")
+	require.ErrorIs(t, err, ErrReplaced)
 	count(t, second, 3, "a")
 	_ = first.Close(t.Context())
 	require.NoError(t, second.Close(t.Context()))
-	third := s.open(t, d.client())
-	assert.Equal(t, map[string]int64{"a": 3}, totals(third, "failures"))
+	assert.Equal(t, map[string]int64{"a": 3}, totals(s.open(t, d.client()), "failures"))
 }
 
-// Of runs that claim a store at the same time one gets it, with all that is there; one that is killed before it has copied
-// that does no harm.
-func TestRunsThatStartAtTheSameTime(t *testing.T) {
+// Of runs that claim a store at the same time one gets it, with all that is there. One that dies
+// before it has a copy does no harm.
+func TestConcurrentClaims(t *testing.T) {
 	s, d := newSetup(), newDisk()
-	l := s.open(t, d.client())
-	count(t, l, 1, "a")
+	count(t, s.open(t, d.client()), 1, "a")
 	dying := d.client()
-	dying.set(func(c *fakeClient) { c.crashIn = 2 })
+	dying.setFault(fault{every: 2, crash: true})
 	_, err := Open(t.Context(), dying, s.Options)
 	require.ErrorIs(t, err, errDead)
 
@@ -310,47 +272,46 @@ func TestRunsThatStartAtTheSameTime(t *testing.T) {
 	assert.Positive(t, acknowledged["b"])
 }
 
-func TestAStoreThatCannotBeUsedIsLeftAlone(t *testing.T) {
+func TestUnusableStoreIsLeftAlone(t *testing.T) {
 	s := newSetup()
+	otherVersion := string(withChecksum([]byte(`{"format":"smtp_failure ledger","version":2}`)))
 	for name, tc := range map[string]struct {
-		spoil   func(d *disk)
+		key     string // the end of the key of what is changed
+		change  func(value string) string
 		message string
 	}{
-		"another release": {func(d *disk) {
-			d.set(ownerKey, string(withChecksum([]byte(`{"format":"smtp_failure ledger","version":2}`))))
-		}, "another release (version 2, this one reads 1)"},
-		"something else": {func(d *disk) { d.set(ownerKey, "hello") }, "no ledger of this receiver"},
-		"other keys":     {func(d *disk) { d.delete(ownerKey) }, "data of something else"},
-		"a bit of a record": {func(d *disk) {
-			for key, value := range d.snapshot() {
-				if strings.HasSuffix(key, "/00000000") {
-					d.set(key, value[:len(value)-1]+string(value[len(value)-1]^1))
-				}
-			}
+		"other version":  {ownerKey, func(string) string { return otherVersion }, "another release (version 2, this one reads 1)"},
+		"something else": {ownerKey, func(string) string { return "hello" }, "no ledger of this receiver"},
+		"no owner":       {ownerKey, nil, "data of something else"},
+		"bit of a record": {"/00000000", func(value string) string {
+			last := len(value) - 1
+			return value[:last] + string(value[last]^1)
 		}, "is corrupt: the checksum is wrong"},
-		"a record": {func(d *disk) {
-			for key := range d.snapshot() {
-				if strings.HasSuffix(key, "/00000000") {
-					d.delete(key)
-				}
-			}
-		}, "is corrupt: it is missing"},
+		"no record": {"/00000000", nil, "is corrupt: it is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDisk()
 			l := s.open(t, d.client())
 			count(t, l, 1, "a")
 			require.NoError(t, l.Close(t.Context()))
-			tc.spoil(d)
-			_, err := Open(t.Context(), walkingClient{d.client()}, s.Options)
+			for key, value := range d.snapshot() {
+				if !strings.HasSuffix(key, tc.key) {
+					continue
+				}
+				delete(d.data, key)
+				if tc.change != nil {
+					d.data[key] = tc.change(value)
+				}
+			}
+			_, err := Open(t.Context(), d.client(), s.Options)
 			require.ErrorContains(t, err, tc.message)
 			require.ErrorContains(t, err, "move it away to begin with an empty one")
 		})
 	}
 	client := newDisk().client()
-	client.readOnly = true
+	client.setFault(fault{every: 1})
 	_, err := Open(t.Context(), client, s.Options)
-	require.ErrorIs(t, err, errReadOnly)
+	require.ErrorIs(t, err, errFault)
 }
 
 func FuzzRecord(f *testing.F) {

@@ -115,7 +115,6 @@ func (w *writer) persist(ctx context.Context) error {
 	}
 	l.stage(w.entries, l.options.Now())
 	checkpoint := l.checkpointDue || w.journalSize > max(w.limits.journal, w.checkpointSize)
-	l.checkpointDue = false
 	var last record
 	var records [][]byte
 	if checkpoint {
@@ -134,9 +133,9 @@ func (w *writer) persist(ctx context.Context) error {
 	l.mu.Lock()
 	if err != nil {
 		l.unstage()
-		l.checkpointDue = l.checkpointDue || checkpoint
 	} else {
 		l.commit(w.entries, l.options.Now())
+		l.checkpointDue = l.checkpointDue && !checkpoint
 		w.entries, w.applied = nil, record{}
 	}
 	l.mu.Unlock()
