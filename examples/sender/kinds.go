@@ -1,6 +1,7 @@
 package main
 
-// kind is one way for a delivery to fail, with what the sender says of it. An empty field is a variable that is not sent.
+// kind is one way for a delivery to fail, with what the sender says of it. An empty field is a
+// variable that is not sent.
 type kind struct {
 	weight   int
 	state    string
@@ -10,10 +11,9 @@ type kind struct {
 	text string
 }
 
-// bounce is the state that the sender gives to a failure that came back later, as a message.
+// bounce is the state of a failure that came back later, as a message.
 const bounce = "bounce"
 
-// everyday is what fails on a day on which nothing happens.
 var everyday = []kind{
 	{280, "rcptto", "550", "5.1.1", "550 5.1.1 <RCPT>: Recipient address rejected: User unknown in virtual mailbox table"},
 	{70, bounce, "550", "5.1.1", "550-5.1.1 The email account that you tried to reach does not exist.\n550 5.1.1 Please check the address for typing errors."},
@@ -53,14 +53,14 @@ var everyday = []kind{
 	{10, bounce, "", "", "A message came back that says nothing of why"},
 }
 
-// refused is the reputation incident: one provider has had enough of one campaign.
+// refused is the reputation incident: one provider refuses one campaign.
 var refused = []kind{
 	{60, "message", "550", "5.7.1", "550-5.7.1 HOST: mail from your address is blocked because of its poor reputation.\n550 5.7.1 Ask the owner of the address to look into it."},
 	{30, "message", "550", "5.7.26", "550 5.7.26 HOST: unauthenticated mail is not accepted because of the sender domain's policy"},
 	{10, "mailfrom", "554", "5.7.1", "554 5.7.1 HOST: sender refused"},
 }
 
-// deferred is the outage: one provider takes nothing for an hour.
+// deferred is the outage: one provider is down for an hour.
 var deferred = []kind{
 	{45, "intro", "421", "4.3.2", "421 4.3.2 HOST Service not available, closing transmission channel"},
 	{25, "rcptto", "451", "4.3.0", "451 4.3.0 <RCPT>: Temporary lookup failure"},
@@ -68,12 +68,12 @@ var deferred = []kind{
 	{10, "connect", "", "4.4.1", "Connection to HOST timed out"},
 }
 
-// unsigned is the news of the evening: somebody changed the DKIM key. No other kind has its status.
+// unsigned is a kind not seen before: somebody changed the DKIM key. No other has its status.
 var unsigned = []kind{
 	{1, "message", "550", "5.7.20", "550 5.7.20 No passing DKIM signature found"},
 }
 
-// provider is where mailboxes are. All are below .example, which RFC 2606 keeps free of real ones.
+// provider is where mailboxes are. RFC 2606 keeps .example free of real ones.
 type provider struct {
 	weight int
 	domain string
@@ -102,7 +102,7 @@ var providers = []provider{
 	{10, "corp-9.example"},
 }
 
-// flow is a stream of mail, known by its tags.
+// flow is a stream of mail with its tags.
 type flow struct {
 	weight int
 	tags   []string
@@ -125,6 +125,18 @@ var (
 	blockedFlows  = []flow{{85, []string{blocked, "week-47"}}, {15, []string{"newsletter", "week-47"}}}
 	unsignedFlows = []flow{{1, []string{"password-reset"}}}
 )
+
+// deliveredFlows are what is delivered: a newsletter that is large and healthy, and hardly anything
+// of the campaign that is refused.
+var deliveredFlows = []flow{
+	{620, []string{"newsletter", "week-47"}},
+	{10, []string{blocked, "week-47"}},
+	{220, []string{"receipts"}},
+	{60, []string{"password-reset"}},
+	{40, []string{"welcome"}},
+	{20, []string{"relance-été"}},
+	{30, nil},
+}
 
 var (
 	firstNames = []string{"anna", "bram", "chloé", "daan", "emma", "finn", "hugo", "iris", "jan", "lotte", "mila", "noor", "olaf", "sem", "tess", "zoë"}

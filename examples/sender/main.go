@@ -1,19 +1,21 @@
-// Command sender plays a day of failed deliveries, and of others if asked, against the URL of a collector, as Copernica and SMTPeter would report them: a
-// day's rise and fall, mail that fails as it always does, and three incidents. At 9 a provider refuses a campaign for its sender's
-// reputation, at 14 another provider is down, and at 20 a kind of failure comes up that was not seen before. The day is played in
-// -day of real time.
+// Command sender plays a day of failed deliveries against the URL of a collector, and of deliveries
+// if asked, as Copernica and SMTPeter would report them: a day's rise and fall, mail that fails as it
+// always does, and three incidents. At 9 a provider refuses a campaign for its sender's reputation,
+// at 14 another provider is down, and at 20 a kind of failure comes up that was not seen before. The
+// day is played in -day of real time.
 //
 //	go run ./examples/sender -url http://localhost:8550/failures -reports 5000 -day 15m
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"os"
 	"os/signal"
@@ -25,7 +27,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// After the first signal the next one ends the process as usual.
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr, wallClock))
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr, new(net.Dialer).DialContext))
 }
 
 type options struct {
@@ -41,8 +43,7 @@ type options struct {
 	record      string
 }
 
-func parse(args []string, stderr io.Writer) (options, error) {
-	var o options
+func parse(args []string, stderr io.Writer) (o options, err error) {
 	flags := flag.NewFlagSet("sender", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.url, "url", "http://localhost:8550/failures", "where the failures are reported")
@@ -58,8 +59,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	err := o.validate(flags.Args())
-	if err != nil {
+	if err = o.validate(flags.Args()); err != nil {
 		fmt.Fprintln(stderr, err)
 	}
 	return o, err
@@ -73,7 +73,7 @@ func (o *options) validate(rest []string) error {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return fmt.Errorf("-url %q: must be a URL that begins with http:// or https://", o.url)
 	case o.reports < 1:
-		return fmt.Errorf("-reports %d: must be a number of at least 1", o.reports)
+		return fmt.Errorf("-reports %d: must be at least 1", o.reports)
 	case o.deliveries < 0:
 		return fmt.Errorf("-deliveries %d: must be at least 0", o.deliveries)
 	case o.day <= 0:
@@ -81,13 +81,14 @@ func (o *options) validate(rest []string) error {
 	case !(o.repeats >= 0 && o.repeats <= 1):
 		return fmt.Errorf("-repeats %g: must be a share from 0 to 1", o.repeats)
 	case o.connections < 1:
-		return fmt.Errorf("-connections %d: must be a number of at least 1", o.connections)
+		return fmt.Errorf("-connections %d: must be at least 1", o.connections)
 	}
 	return nil
 }
 
-// run returns the exit code: 0 when every report was accepted, 1 when one was not, 2 for flags that make no sense.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer, clock clock) (code int) {
+// run returns the exit code: 0 when every report was accepted, 1 when one was not, 2 for flags that
+// make no sense.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, dial dialFunc) int {
 	o, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
@@ -95,54 +96,40 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, clock clo
 	if err != nil {
 		return 2
 	}
-	if o.run == "" {
-		o.run = randomRun()
-	}
-	var record io.Writer
-	if o.record != "" {
-		file, err := os.Create(o.record)
-		if err != nil {
-			fmt.Fprintln(stderr, err)
-			return 1
-		}
-		defer func() {
-			if err := file.Close(); err != nil {
-				fmt.Fprintln(stderr, err)
-				code = 1
-			}
-		}()
-		record = file
-	}
-
-	s := newSender(o.url, o.connections, record, clock)
-	if err := s.awaitServer(ctx); err != nil {
+	refused, err := play(ctx, &o, stdout, dial)
+	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1
 	}
-	start := clock.now()
-	for number := 1; ; number++ {
-		day := makeDay(o.seed, o.run, number, o.reports, o.repeats)
-		if o.deliveries > 0 {
-			day = append(day, makeDeliveries(o.seed, o.run, number, day, o.deliveries)...)
-		}
-		s.play(ctx, day, o.day)
-		fmt.Fprintln(stdout, s.summary(clock.now().Sub(start)))
-		if !o.repeat || ctx.Err() != nil {
-			break
-		}
-	}
-	if s.recordErr != nil {
-		fmt.Fprintln(stderr, s.recordErr)
-		return 1
-	}
-	if s.refused > 0 {
-		return 1
-	}
-	return 0
+	return min(refused, 1)
 }
 
-func randomRun() string {
-	var random [4]byte
-	_, _ = rand.Read(random[:]) // never fails
-	return hex.EncodeToString(random[:])
+// play plays days until it is done or stopped, and returns how many reports were not accepted.
+func play(ctx context.Context, o *options, stdout io.Writer, dial dialFunc) (refused int, err error) {
+	record := io.Discard
+	if o.record != "" {
+		file, createErr := os.Create(o.record) //nolint:gosec // whoever runs it says where
+		if createErr != nil {
+			return 0, createErr
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		record = file
+	}
+	run := cmp.Or(o.run, rand.Text()[:8])
+	s := newSender(o.url, o.connections, record, dial)
+	if err := s.awaitServer(ctx); err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	for number := 1; ; number++ {
+		day := makeDay(o.seed, run, number, o.reports, o.repeats)
+		if o.deliveries > 0 {
+			day = append(day, makeDeliveries(o.seed, run, number, day, o.deliveries)...)
+		}
+		s.play(ctx, day, o.day)
+		fmt.Fprintln(stdout, s.summary(time.Since(start)))
+		if !o.repeat || ctx.Err() != nil {
+			return s.refused, s.recordErr
+		}
+	}
 }

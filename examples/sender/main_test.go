@@ -5,100 +5,98 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// fakeClock is a clock on which a sleep is over at once, and moves the time.
-type fakeClock struct {
-	mutex sync.Mutex
-	time  time.Time
-}
-
-func newClock() *fakeClock {
-	return &fakeClock{time: time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)}
-}
-
-func (c *fakeClock) now() time.Time {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	return c.time
-}
-
-func (c *fakeClock) sleep(ctx context.Context, d time.Duration) error {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	c.time = c.time.Add(d)
-	return ctx.Err()
-}
-
-func (c *fakeClock) clock() clock {
-	return clock{now: c.now, sleep: c.sleep}
-}
-
-// server keeps the bodies that it gets and answers as told.
+// server is a server in memory, for tests in a synctest bubble. It keeps the bodies it gets, and
+// responds with the statuses in turn, of which 0 aborts the connection, and with 200 after the last.
 type server struct {
-	*httptest.Server
+	statuses    []int
+	connections chan net.Conn
+	onRequest   func(n int) // if not nil; n is from 1
+
 	mutex  sync.Mutex
 	bodies []string
 	dials  int
 }
 
-// startServer answers the n-th request, from 1, with what answer gives, or 200.
-func startServer(t *testing.T, answer func(n int, w http.ResponseWriter) int) *server {
+func newServer(t *testing.T, statuses ...int) *server {
 	t.Helper()
-	s := &server{}
-	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		s.mutex.Lock()
-		s.bodies = append(s.bodies, r.Header.Get("Content-Type")+" "+string(body))
-		n := len(s.bodies)
-		s.mutex.Unlock()
-		status := http.StatusOK
-		if answer != nil {
-			status = answer(n, w)
-		}
-		w.WriteHeader(status)
-	}))
-	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			s.mutex.Lock()
-			s.dials++
-			s.mutex.Unlock()
-		}
-	}
-	s.Start()
-	t.Cleanup(s.Close)
+	s := &server{statuses: statuses, connections: make(chan net.Conn)}
+	h := &http.Server{Handler: s}
+	go func() { _ = h.Serve(s) }()
+	t.Cleanup(func() { _ = h.Close() })
 	return s
 }
 
-// play runs the command against the server, and returns its exit code, its output and what it recorded.
-func play(t *testing.T, c *fakeClock, url string, args ...string) (code int, output string, records []recorded) {
+func (s *server) dial(context.Context, string, string) (net.Conn, error) {
+	s.mutex.Lock()
+	s.dials++
+	s.mutex.Unlock()
+	client, server := net.Pipe()
+	s.connections <- server
+	return client, nil
+}
+
+func (s *server) Accept() (net.Conn, error) {
+	if connection, ok := <-s.connections; ok {
+		return connection, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (s *server) Close() error {
+	close(s.connections)
+	return nil
+}
+
+func (s *server) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.bodies = append(s.bodies, string(body))
+	n := len(s.bodies)
+	if s.onRequest != nil {
+		s.onRequest(n)
+	}
+	if n <= len(s.statuses) {
+		if s.statuses[n-1] == 0 {
+			panic(http.ErrAbortHandler)
+		}
+		w.WriteHeader(s.statuses[n-1])
+	}
+}
+
+// runSender runs the command against the server, and returns its exit code, its output and what it
+// recorded.
+func runSender(t *testing.T, s *server, args ...string) (code int, output string, records []report) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "record.jsonl")
+	args = append([]string{"-url", "http://collector/failures", "-record", file, "-run", "run"}, args...)
 	var stdout, stderr bytes.Buffer
-	code = run(t.Context(), append([]string{"-url", url, "-record", file, "-run", "run"}, args...), &stdout, &stderr, c.clock())
+	code = run(t.Context(), args, &stdout, &stderr, s.dial)
 	assert.Empty(t, stderr.String())
 
 	lines, err := os.ReadFile(file)
 	require.NoError(t, err)
 	for decoder := json.NewDecoder(bytes.NewReader(lines)); decoder.More(); {
-		var r recorded
+		var r report
 		require.NoError(t, decoder.Decode(&r))
 		records = append(records, r)
 	}
@@ -106,191 +104,104 @@ func play(t *testing.T, c *fakeClock, url string, args ...string) (code int, out
 }
 
 func TestDayIsPlayed(t *testing.T) {
-	s, c := startServer(t, nil), newClock()
-	start := c.now()
-	code, output, records := play(t, c, s.URL, "-reports", "200", "-repeats", "0.2", "-day", "15m", "-connections", "3")
+	synctest.Test(t, func(t *testing.T) {
+		s, start := newServer(t), time.Now()
+		code, output, records := runSender(t, s, "-reports", "200", "-deliveries", "50", "-repeats", "0.2", "-connections", "3")
+		assert.Zero(t, code)
+		assert.Equal(t, 15*time.Minute, time.Since(start))
+		assert.LessOrEqual(t, s.dials, 3+1, "connections are kept, and one was the wait for the server")
 
-	assert.Zero(t, code)
-	assert.Equal(t, 15*time.Minute, c.now().Sub(start), "the day takes as long as it is told to")
-	require.Len(t, records, 200)
-
-	sent := map[string]int{}
-	for _, body := range s.bodies {
-		sent[body]++
-	}
-	assert.Len(t, sent, 200, "a repeat is the same bytes")
-	ids, repeated := map[string]bool{}, 0
-	for _, r := range records {
-		ids[r.ID] = true
-		repeated += r.Sends - 1
-		assert.Equal(t, http.StatusOK, r.Status)
-	}
-	assert.Len(t, ids, 200, "each report is recorded once")
-	assert.InDelta(t, 40, repeated, 20)
-	assert.Len(t, s.bodies, 200+repeated)
-	assert.Regexp(t, `^200 reports, 0 not accepted; `+itoa(len(s.bodies))+` requests \(200: `+itoa(len(s.bodies))+`\) in 15m0s\n$`, output)
-	assert.LessOrEqual(t, s.dials, 3+1, "connections are kept, and one was the wait for the server")
-}
-
-func itoa(n int) string {
-	text, _ := json.Marshal(n)
-	return string(text)
-}
-
-func TestRecordSaysWhatWasSent(t *testing.T) {
-	s, c := startServer(t, nil), newClock()
-	_, _, records := play(t, c, s.URL, "-reports", "300", "-repeats", "0", "-connections", "1")
-	require.Len(t, records, 300)
-
-	day := makeDay(1, "run", 1, 300, 0)
-	for i, r := range records {
-		want := day[i]
-		assert.Equal(t, recorded{
-			ID: want.id, Recipient: want.recipient, Tags: append([]string{}, want.tags...), State: want.state, Code: want.code, Extended: want.extended,
-			Type: want.kind, Action: want.action, Description: want.description, Time: r.Time, Sends: 1, Status: http.StatusOK,
-		}, r)
-		if _, posted, _ := strings.Cut(s.bodies[i], " "); r.Time == 0 {
-			assert.NotContains(t, posted, "time=")
-			assert.NotContains(t, posted, `"time":`)
-		} else {
-			assert.Contains(t, posted, itoa(int(r.Time)))
-			assert.InDelta(t, newClock().time.Add(time.Duration(float64(want.at)/96)).Unix(), r.Time, 61, "about now")
+		line := func(r report) string {
+			text, err := json.Marshal(r)
+			require.NoError(t, err)
+			return string(text)
 		}
-	}
-}
-
-func TestUnavailableIsTriedAgain(t *testing.T) {
-	s := startServer(t, func(n int, w http.ResponseWriter) int {
-		if n <= 3 {
-			w.Header().Set("Retry-After", "2")
-			return http.StatusServiceUnavailable
+		var got, want []string
+		for _, r := range records {
+			assert.True(t, r.Time == 0 || r.Time >= start.Unix()-60 && r.Time <= time.Now().Unix(), r.Time)
+			r.Time = 0
+			got = append(got, line(r))
 		}
-		return http.StatusOK
+		day, sends := makeDay(1, "run", 1, 200, 0.2), 0
+		for _, r := range append(day, makeDeliveries(1, "run", 1, day, 50)...) {
+			r.Sends, r.Status = 1+len(r.repeats), http.StatusOK
+			want = append(want, line(*r))
+			sends += r.Sends
+		}
+		assert.ElementsMatch(t, want, got)
+		assert.Len(t, s.bodies, sends)
+		slices.Sort(s.bodies)
+		assert.Len(t, slices.Compact(s.bodies), 250, "a repeat is the same bytes")
+		assert.Equal(t, fmt.Sprintf("250 reports, 0 not accepted; %d requests (200: %d) in 15m0s\n", sends, sends), output)
 	})
-	c := newClock()
-	code, output, records := play(t, c, s.URL, "-reports", "1", "-repeats", "0")
-	assert.Zero(t, code)
-	assert.Contains(t, output, "1 reports, 0 not accepted; 4 requests (200: 1, 503: 3)")
-	require.Len(t, records, 1)
-	assert.Equal(t, 4, records[0].Sends)
-	assert.Equal(t, http.StatusOK, records[0].Status)
-	assert.Len(t, slices.Compact(slices.Clone(s.bodies)), 1, "the same bytes each time")
 }
 
-func TestLostConnectionIsTriedAgain(t *testing.T) {
-	s := startServer(t, func(n int, _ http.ResponseWriter) int {
-		if n == 1 {
-			panic(http.ErrAbortHandler)
-		}
-		return http.StatusOK
-	})
-	code, output, _ := play(t, newClock(), s.URL, "-reports", "1", "-repeats", "0")
-	assert.Zero(t, code)
-	assert.Contains(t, output, "2 requests (200: 1, no answer: 1)")
-}
-
-func TestNotAcceptedIsAnError(t *testing.T) {
+func TestResponses(t *testing.T) {
 	for name, test := range map[string]struct {
-		status, requests int
+		statuses []int
+		repeats  string
+		code     int
+		output   string
+		status   int
 	}{
-		"for good":    {http.StatusBadRequest, 1},
-		"for so long": {http.StatusServiceUnavailable, maxAttempts},
+		"unavailable":        {[]int{503, 503, 503}, "0", 0, "0 not accepted; 4 requests (200: 1, 503: 3)", 200},
+		"lost connection":    {[]int{0}, "0", 0, "0 not accepted; 2 requests (200: 1, no answer: 1)", 200},
+		"refused repeat":     {[]int{200, 400}, "1", 0, "0 not accepted; 2 requests (200: 1, 400: 1)", 200},
+		"refused":            {[]int{400}, "0", 1, "1 not accepted; 1 requests (400: 1)", 400},
+		"always unavailable": {slices.Repeat([]int{503}, maxAttempts), "0", 1, "1 not accepted; 8 requests (503: 8)", 503},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := startServer(t, func(int, http.ResponseWriter) int { return test.status })
-			code, output, records := play(t, newClock(), s.URL, "-reports", "1", "-repeats", "0")
-			assert.Equal(t, 1, code)
-			assert.Contains(t, output, "1 reports, 1 not accepted")
-			assert.Len(t, s.bodies, test.requests)
-			require.Len(t, records, 1)
-			assert.Equal(t, test.status, records[0].Status)
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(t, test.statuses...)
+				code, output, records := runSender(t, s, "-reports", "1", "-repeats", test.repeats)
+				assert.Equal(t, test.code, code)
+				assert.Contains(t, output, "1 reports, "+test.output)
+				require.Len(t, records, 1)
+				assert.Equal(t, len(s.bodies), records[0].Sends)
+				assert.Equal(t, test.status, records[0].Status)
+			})
 		})
 	}
 }
 
-func TestRefusedRepeatTakesNothingBack(t *testing.T) {
-	s := startServer(t, func(n int, _ http.ResponseWriter) int {
-		if n > 1 {
-			return http.StatusBadRequest
-		}
-		return http.StatusOK
-	})
-	code, _, records := play(t, newClock(), s.URL, "-reports", "1", "-repeats", "1")
-	assert.Zero(t, code)
-	require.Len(t, records, 1)
-	assert.Equal(t, http.StatusOK, records[0].Status)
-	assert.Equal(t, 2, records[0].Sends)
-}
-
 func TestStopFinishesWhatHasBegun(t *testing.T) {
-	ctx, stop := context.WithCancel(t.Context())
-	s := startServer(t, func(n int, _ http.ResponseWriter) int {
-		if n == 20 {
-			stop()
-		}
-		return http.StatusOK
-	})
-	var stdout, stderr bytes.Buffer
-	code := run(ctx, []string{"-url", s.URL, "-reports", "1000", "-repeat", "-repeats", "1"}, &stdout, &stderr, newClock().clock())
-	assert.Zero(t, code, "nothing that was sent was refused")
-	assert.Less(t, len(s.bodies), 100)
-	assert.Equal(t, 1, strings.Count(stdout.String(), "0 not accepted"), "the summary is there")
-}
-
-func TestDaysFollowEachOther(t *testing.T) {
-	ctx, stop := context.WithCancel(t.Context())
-	s := startServer(t, func(n int, _ http.ResponseWriter) int {
-		if n == 25 {
-			stop()
-		}
-		return http.StatusOK
-	})
-	var stdout, stderr bytes.Buffer
-	code := run(ctx, []string{"-url", s.URL, "-reports", "10", "-repeat", "-repeats", "0", "-run", "r"}, &stdout, &stderr, newClock().clock())
-	assert.Zero(t, code)
-	assert.Equal(t, 3, strings.Count(stdout.String(), "\n"), "a line for each day")
-	assert.True(t, slices.ContainsFunc(s.bodies, func(body string) bool { return strings.Contains(body, "r-3-0000") }))
-}
-
-func TestServerThatStartsLaterIsWaitedFor(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := listener.Addr().String()
-	require.NoError(t, listener.Close())
-
-	c := newClock()
-	sleeps := 0
-	starting := c.clock()
-	starting.sleep = func(ctx context.Context, d time.Duration) error {
-		if sleeps++; sleeps == 3 {
-			listener, err := net.Listen("tcp", address)
-			if err != nil {
-				return err
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		s := newServer(t)
+		s.onRequest = func(n int) {
+			if n == 25 {
+				stop()
 			}
-			server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: http.NotFoundHandler()}}
-			server.Start()
-			t.Cleanup(server.Close)
 		}
-		return c.sleep(ctx, d)
-	}
-	sender := newSender("http://"+address, 1, nil, starting)
-	require.NoError(t, sender.awaitServer(t.Context()))
-	assert.Equal(t, 3, sleeps)
+		var stdout, stderr bytes.Buffer
+		args := []string{"-url", "http://collector", "-reports", "10", "-repeat", "-repeats", "0", "-run", "r"}
+		assert.Zero(t, run(ctx, args, &stdout, &stderr, s.dial))
+		assert.Equal(t, 3, strings.Count(stdout.String(), " 0 not accepted"), "a line for each day")
+		assert.Less(t, len(s.bodies), 30)
+		assert.Contains(t, s.bodies[len(s.bodies)-1], "r-3-0000")
+	})
 }
 
-func TestServerThatNeverStarts(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	url := "http://" + listener.Addr().String()
-	require.NoError(t, listener.Close())
+func TestAwaitServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, dials := newServer(t), 0
+		sender := newSender("http://collector", 1, io.Discard, func(ctx context.Context, network, address string) (net.Conn, error) {
+			assert.Equal(t, "collector:80", address)
+			if dials++; dials < 3 {
+				return nil, errors.New("refused")
+			}
+			return s.dial(ctx, network, address)
+		})
+		require.NoError(t, sender.awaitServer(t.Context()))
+		assert.Equal(t, 3, dials)
 
-	var stdout, stderr bytes.Buffer
-	assert.Equal(t, 1, run(t.Context(), []string{"-url", url}, &stdout, &stderr, newClock().clock()))
-	assert.Contains(t, stderr.String(), "nothing takes connections at "+url+" after 1m0s")
-
-	stopped, stop := context.WithCancel(t.Context())
-	stop()
-	require.ErrorIs(t, newSender(url, 1, nil, newClock().clock()).awaitServer(stopped), context.Canceled)
+		var stdout, stderr bytes.Buffer
+		never := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("refused") }
+		start := time.Now()
+		assert.Equal(t, 1, run(t.Context(), []string{"-url", "http://collector"}, &stdout, &stderr, never))
+		assert.Equal(t, "nothing takes connections at http://collector: refused\n", stderr.String())
+		assert.Equal(t, time.Minute, time.Since(start))
+	})
 }
 
 func TestFlags(t *testing.T) {
@@ -312,36 +223,21 @@ func TestFlags(t *testing.T) {
 		{[]string{"-record", filepath.Join(t.TempDir(), "none", "file")}, 1, "no such file"},
 	} {
 		var stdout, stderr bytes.Buffer
-		assert.Equal(t, test.code, run(t.Context(), test.args, &stdout, &stderr, newClock().clock()), "%v", test.args)
+		assert.Equal(t, test.code, run(t.Context(), test.args, &stdout, &stderr, nil), "%v", test.args)
 		assert.Contains(t, stderr.String(), test.want)
 		assert.Empty(t, stdout.String())
 	}
 }
 
-type brokenWriter struct{}
-
-var errBroken = errors.New("disk full")
-
-func (brokenWriter) Write([]byte) (int, error) { return 0, errBroken }
-
 func TestRecordThatCannotBeWritten(t *testing.T) {
-	s := startServer(t, nil)
-	sender := newSender(s.URL, 1, brokenWriter{}, newClock().clock())
-	sender.play(t.Context(), makeDay(1, "run", 1, 3, 0), time.Second)
-	require.ErrorIs(t, sender.recordErr, errBroken)
-	assert.Len(t, s.bodies, 3, "the reports are sent all the same")
-}
-
-func TestRunsDiffer(t *testing.T) {
-	first := randomRun()
-	assert.Len(t, first, 8)
-	assert.NotEqual(t, first, randomRun())
-}
-
-func TestWallClock(t *testing.T) {
-	assert.WithinDuration(t, time.Now(), wallClock.now(), time.Minute)
-	require.NoError(t, wallClock.sleep(t.Context(), time.Microsecond))
-	stopped, stop := context.WithCancel(t.Context())
-	stop()
-	require.ErrorIs(t, wallClock.sleep(stopped, time.Hour), context.Canceled)
+	closed, err := os.Create(filepath.Join(t.TempDir(), "record.jsonl"))
+	require.NoError(t, err)
+	require.NoError(t, closed.Close())
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		sender := newSender("http://collector", 1, closed, s.dial)
+		sender.play(t.Context(), makeDay(1, "run", 1, 3, 0), time.Second)
+		require.ErrorIs(t, sender.recordErr, os.ErrClosed)
+		assert.Len(t, s.bodies, 3, "the reports are sent all the same")
+	})
 }

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -17,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -24,280 +25,202 @@ const (
 	firstPause     = 250 * time.Millisecond
 	longestPause   = 5 * time.Second
 	connectFor     = time.Minute
-	connectPause   = 250 * time.Millisecond
 	requestTimeout = 30 * time.Second
 )
 
-// clock is the time, and a way to let it pass that ends early with the context.
-type clock struct {
-	now   func() time.Time
-	sleep func(ctx context.Context, d time.Duration) error
-}
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-var wallClock = clock{
-	now: time.Now,
-	sleep: func(ctx context.Context, d time.Duration) error {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	},
-}
-
-// sender plays days against a URL and keeps the tally.
+// sender plays days against a URL and counts what comes of them.
 type sender struct {
 	url         string
 	connections int
+	dial        dialFunc
 	client      *http.Client
-	clock       clock
-	record      *json.Encoder // nil: nothing is recorded
+	record      *json.Encoder
 
-	mutex     sync.Mutex
-	answers   map[string]int // by status, or "no answer"
+	mutex     sync.Mutex     // guards the rest, and what changes of reports
+	responses map[string]int // by status, or "no answer"
 	reports   int
 	refused   int // reports that were never answered with 200
 	recordErr error
 }
 
-func newSender(address string, connections int, record io.Writer, clock clock) *sender {
-	transport := &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		MaxIdleConnsPerHost: connections,
-		MaxConnsPerHost:     connections,
-	}
+func newSender(address string, connections int, record io.Writer, dial dialFunc) *sender {
 	s := &sender{
 		url:         address,
 		connections: connections,
-		client:      &http.Client{Transport: transport, Timeout: requestTimeout},
-		clock:       clock,
-		answers:     map[string]int{},
+		dial:        dial,
+		client: &http.Client{Timeout: requestTimeout, Transport: &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         dial,
+			MaxIdleConnsPerHost: connections,
+			MaxConnsPerHost:     connections,
+		}},
+		record:    json.NewEncoder(record),
+		responses: map[string]int{},
 	}
-	if record != nil {
-		s.record = json.NewEncoder(record)
-		s.record.SetEscapeHTML(false)
-	}
+	s.record.SetEscapeHTML(false)
 	return s
 }
 
-// awaitServer returns once something accepts connections at the URL. A collector that starts along with the sender needs a moment.
+// awaitServer waits until the URL accepts connections, as a collector that starts along with the
+// sender does after a moment.
 func (s *sender) awaitServer(ctx context.Context) error {
 	u, err := url.Parse(s.url)
 	if err != nil {
 		return err
 	}
-	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
-	for deadline := s.clock.now().Add(connectFor); ; {
-		dialer := net.Dialer{Timeout: longestPause}
-		connection, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	address := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme]))
+	ctx, cancel := context.WithTimeout(ctx, connectFor)
+	defer cancel()
+	for {
+		connection, err := s.dial(ctx, "tcp", address)
 		if err == nil {
 			return connection.Close()
 		}
-		if !s.clock.now().Before(deadline) {
-			return fmt.Errorf("nothing takes connections at %s after %s: %w", s.url, connectFor, err)
+		if sleep(ctx, firstPause); ctx.Err() != nil {
+			return fmt.Errorf("nothing takes connections at %s: %w", s.url, err)
 		}
-		if err := s.clock.sleep(ctx, connectPause); err != nil {
-			return err
-		}
+	}
+}
+
+// sleep returns after a time, or when the context ends.
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
 	}
 }
 
 // call is one delivery of a report, the first or a repeat.
 type call struct {
-	at    time.Duration
-	entry *entry
-}
-
-// entry is what is known of a report while its day is played.
-type entry struct {
+	at     time.Duration
 	report *report
-	// The body is written once, at the first call, so that a repeat is the same bytes.
-	write sync.Once
-	body  []byte
-	time  int64
-
-	// The rest is guarded by the sender's mutex.
-	left   int // calls that have not ended
-	sends  int
-	status int
 }
 
-// play sends the reports of a day in the given time, and returns when the last one is answered. When the context ends, calls that
-// have begun are finished and no others are made.
+// play sends the reports of a day in the given time, and returns when the last one is answered. When
+// the context ends, calls that have begun are finished and no others are made.
 func (s *sender) play(ctx context.Context, day []*report, length time.Duration) {
-	entries, calls := schedule(day)
-	queue := make(chan call)
-	var workers sync.WaitGroup
-	for range s.connections {
-		workers.Go(func() {
-			for c := range queue {
-				s.deliver(ctx, c.entry)
-			}
-		})
-	}
-
-	start := s.clock.now()
-	for _, c := range calls {
-		due := start.Add(time.Duration(float64(c.at) / float64(dayLength) * float64(length)))
-		if wait := due.Sub(s.clock.now()); wait > 0 && s.clock.sleep(ctx, wait) != nil {
-			break
-		}
-		select {
-		case queue <- c:
-			continue
-		case <-ctx.Done():
-		}
-		break
-	}
-	close(queue)
-	workers.Wait()
-	// The day ends when it ends, so that days that follow each other keep their length.
-	if wait := start.Add(length).Sub(s.clock.now()); wait > 0 {
-		_ = s.clock.sleep(ctx, wait)
-	}
-
-	// Those whose repeat was not made any more.
-	for _, e := range entries {
-		if e.sends > 0 && e.left > 0 {
-			s.close(e)
-		}
-	}
-}
-
-// schedule puts reports and repeats in the order of time.
-func schedule(day []*report) ([]*entry, []call) {
-	entries := make([]*entry, 0, len(day))
-	calls := make([]call, 0, len(day))
+	var calls []call
 	for _, r := range day {
-		e := &entry{report: r, left: 1 + len(r.repeats)}
-		entries = append(entries, e)
-		calls = append(calls, call{r.at, e})
+		r.pending = 1 + len(r.repeats)
+		calls = append(calls, call{r.at, r})
 		for _, at := range r.repeats {
-			calls = append(calls, call{at, e})
+			calls = append(calls, call{at, r})
 		}
 	}
 	slices.SortStableFunc(calls, func(a, b call) int { return cmp.Compare(a.at, b.at) })
-	return entries, calls
-}
 
-// deliver makes one call, and makes it again while there is no answer or one that asks for that.
-func (s *sender) deliver(ctx context.Context, e *entry) {
-	e.write.Do(func() {
-		now := s.clock.now()
-		e.body, e.time = e.report.body(now), e.report.failed(now)
-	})
-	pause := firstPause
-	for attempt := 1; ; attempt++ {
-		status, after, err := s.post(e)
-		s.count(e, status, err)
-		if err == nil && status != http.StatusServiceUnavailable || attempt == maxAttempts {
+	start := time.Now()
+	var sending errgroup.Group
+	sending.SetLimit(s.connections)
+	for _, c := range calls {
+		due := start.Add(time.Duration(float64(c.at) / float64(dayLength) * float64(length)))
+		if sleep(ctx, time.Until(due)); ctx.Err() != nil {
 			break
 		}
-		// A sender that has been told to stop leaves the rest.
-		if s.clock.sleep(ctx, min(max(pause, after), longestPause)) != nil {
+		c.report.write(time.Now())
+		sending.Go(func() error {
+			s.send(ctx, c.report)
+			return nil
+		})
+	}
+	_ = sending.Wait() // no call returns an error
+	// So that days that follow each other keep their length.
+	sleep(ctx, time.Until(start.Add(length)))
+
+	for _, r := range day {
+		if r.Sends > 0 && r.pending > 0 { // its repeat was not sent any more
+			s.finish(r)
+		}
+	}
+}
+
+// send makes one call, and makes it again while there is no response or one that asks for that.
+func (s *sender) send(ctx context.Context, r *report) {
+	pause := firstPause
+	for attempt := 1; ; attempt++ {
+		status, after := s.post(r)
+		s.count(r, status)
+		if status != noAnswer && status != http.StatusServiceUnavailable || attempt == maxAttempts {
+			break
+		}
+		if sleep(ctx, min(max(pause, after), longestPause)); ctx.Err() != nil {
 			break
 		}
 		pause *= 2
 	}
 
 	s.mutex.Lock()
-	e.left--
-	ended := e.left == 0
+	r.pending--
+	done := r.pending == 0
 	s.mutex.Unlock()
-	if ended {
-		s.close(e)
+	if done {
+		s.finish(r)
 	}
 }
 
-// post makes one request. It is not cut off when the sender is told to stop, since what came of it would be unknown.
-func (s *sender) post(e *entry) (status int, after time.Duration, err error) {
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, s.url, bytes.NewReader(e.body))
+// noAnswer is the status of a request without a response.
+const noAnswer = 0
+
+// post makes one request, and returns the status and the Retry-After of the response. It does not end
+// with the sender's context, since it would be unknown what came of it.
+func (s *sender) post(r *report) (status int, after time.Duration) {
+	body := bytes.NewReader(r.body)
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, s.url, body) //nolint:gosec // the user's
 	if err != nil {
-		return 0, 0, err
+		return noAnswer, 0
 	}
-	request.Header.Set("Content-Type", e.report.encoding.contentType)
+	request.Header.Set("Content-Type", r.encoding.contentType)
 	request.Header.Set("User-Agent", "smtp-failure-example-sender")
-	response, err := s.client.Do(request)
+	response, err := s.client.Do(request) //nolint:gosec // the same
 	if err != nil {
-		return 0, 0, err
+		return noAnswer, 0
 	}
-	// Read to its end, the connection can be used again.
-	_, readErr := io.Copy(io.Discard, response.Body)
-	if err := errors.Join(readErr, response.Body.Close()); err != nil {
-		return 0, 0, err
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		return noAnswer, 0
 	}
-	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil {
-		after = time.Duration(seconds) * time.Second
-	}
-	return response.StatusCode, after, nil
+	seconds, _ := strconv.Atoi(response.Header.Get("Retry-After"))
+	return response.StatusCode, time.Duration(seconds) * time.Second
 }
 
-func (s *sender) count(e *entry, status int, err error) {
+func (s *sender) count(r *report, status int) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	answer := "no answer"
-	if err == nil {
-		answer = strconv.Itoa(status)
-		// What was accepted once stays accepted, whatever a repeat is told.
-		if e.status != http.StatusOK {
-			e.status = status
-		}
+	response := "no answer"
+	if status != noAnswer {
+		response = strconv.Itoa(status)
 	}
-	s.answers[answer]++
-	e.sends++
+	s.responses[response]++
+	r.Sends++
+	// What was accepted once stays accepted, however a repeat is answered.
+	if status != noAnswer && r.Status != http.StatusOK {
+		r.Status = status
+	}
 }
 
-// recorded is the line that -record writes for a report: its variables as sent, with time as a number, how often it was sent, and
-// the answer, 200 if there ever was one.
-type recorded struct {
-	ID          string   `json:"id"`
-	Recipient   string   `json:"recipient"`
-	Tags        []string `json:"tags"`
-	State       string   `json:"state"`
-	Code        string   `json:"code"`
-	Extended    string   `json:"extended"`
-	Type        string   `json:"type"`
-	Action      string   `json:"action"`
-	Description string   `json:"description"`
-	Time        int64    `json:"time"`
-	Sends       int      `json:"sends"`
-	Status      int      `json:"status"`
-}
-
-// close counts a report for which no more calls are made, and records it.
-func (s *sender) close(e *entry) {
+// finish counts a report for which no more calls are made, and records it.
+func (s *sender) finish(r *report) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	s.reports++
-	if e.status != http.StatusOK {
+	if r.Status != http.StatusOK {
 		s.refused++
 	}
-	if s.record == nil || s.recordErr != nil {
-		return
+	if s.recordErr == nil {
+		s.recordErr = s.record.Encode(r)
 	}
-	r := e.report
-	tags := r.tags
-	if tags == nil {
-		tags = []string{}
-	}
-	s.recordErr = s.record.Encode(recorded{
-		r.id, r.recipient, tags, r.state, r.code, r.extended, r.kind, r.action, r.description, e.time, e.sends, e.status,
-	})
 }
 
-// summary is the tally so far as one line.
+// summary returns the counts so far as one line.
 func (s *sender) summary(took time.Duration) string {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
 	requests := 0
-	var answers []string
-	for _, answer := range slices.Sorted(maps.Keys(s.answers)) {
-		requests += s.answers[answer]
-		answers = append(answers, fmt.Sprintf("%s: %d", answer, s.answers[answer]))
+	var responses []string
+	for _, response := range slices.Sorted(maps.Keys(s.responses)) {
+		requests += s.responses[response]
+		responses = append(responses, fmt.Sprintf("%s: %d", response, s.responses[response]))
 	}
 	return fmt.Sprintf("%d reports, %d not accepted; %d requests (%s) in %s",
-		s.reports, s.refused, requests, strings.Join(answers, ", "), took.Round(100*time.Millisecond))
+		s.reports, s.refused, requests, strings.Join(responses, ", "), took.Round(100*time.Millisecond))
 }
