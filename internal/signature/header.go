@@ -159,8 +159,8 @@ func parseCovered(list string) ([]string, error) {
 	return covered, nil
 }
 
-// strictBase64 accepts one spelling of the same bytes only (RFC 4648, sections 3.2, 3.3 and 3.5). It
-// ignores CR and LF, which no header has.
+// strictBase64 accepts only one spelling of the same bytes (RFC 4648, sections 3.2, 3.3 and 3.5),
+// but for CR and LF, which no header has.
 var strictBase64 = base64.StdEncoding.Strict()
 
 var withoutSpace = strings.NewReplacer(" ", "", "\t", "")

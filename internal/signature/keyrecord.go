@@ -9,15 +9,11 @@ import (
 	"strings"
 )
 
-// The sizes of a key in bits. A smaller one can be factored, a larger one costs too much to check.
+// Bounds of keys and of what DNS returns for a name.
 const (
-	minKeyBits = 1024
-	maxKeyBits = 4096
-)
-
-// Bounds of what DNS may return for a name. A record with a key of 4096 bits has 760 bytes.
-const (
-	maxRecord      = 4096
+	minKeyBits     = 1024 // a smaller key can be factored
+	maxKeyBits     = 4096 // a larger key costs too much to check
+	maxRecord      = 4096 // one with a key of 4096 bits has 760 bytes
 	maxRecords     = 16
 	maxTags        = 16
 	maxKeysPerName = 4

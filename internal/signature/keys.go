@@ -28,10 +28,8 @@ const (
 	recheckEvery = time.Second / 4  // between lookups of a key because signatures do not match
 	absentFor    = 15 * time.Second // how long a name without a key is not looked up
 	failedFor    = 2 * time.Second  // how long a name is not looked up after that failed
-)
 
-// Bounds of lookups of unknown names, which anyone can make up.
-const (
+	// Bounds of lookups of unknown names, which anyone can make up.
 	unknownPerSecond = 200
 	unknownAtOnce    = 64
 	unknownTimeout   = 5 * time.Second // how long one waits for its turn

@@ -236,7 +236,8 @@ func TestConfirm(t *testing.T) {
 		time.Sleep(absentFor)
 		assertRefused(t, ReasonNoKey, f.sendGood(t))
 
-		f.keys.confirm(name(0), nameState{keys: state.keys, asked: time.Now(), validFor: freshFor, renewAfter: renewFrom})
+		state.asked = time.Now()
+		f.keys.confirm(name(0), state)
 		require.NoError(t, f.send(t, name(0), goodKey()))
 	})
 }

@@ -2,7 +2,6 @@ package signature
 
 import (
 	"net/http"
-	"strconv"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -13,17 +12,8 @@ const maxSigned = 16 << 10
 
 // signingString is what was signed (section 2.3).
 type signingString struct {
-	text string
-	// lengthAt is where the length of the body belongs that was signed but not sent, or -1.
-	lengthAt int
-}
-
-// with returns what was signed, for a body of that length.
-func (s signingString) with(length int64) string {
-	if s.lengthAt < 0 {
-		return s.text
-	}
-	return s.text[:s.lengthAt] + strconv.FormatInt(length, 10) + s.text[s.lengthAt:]
+	text     string
+	lengthAt int // where the length of the body belongs if it was signed and not sent, else -1
 }
 
 // readCovered returns the value of each header that is covered, and what was signed.

@@ -13,13 +13,14 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 )
 
 // DefaultMaxAge is a good value of Options.MaxAge.
 const DefaultMaxAge = 5 * time.Minute
 
-// Options are the options of a Verifier. All but Hosts, SignedPathPrefix and KnownKeys are required.
+// Options are the options of a Verifier. Hosts, SignedPathPrefix and KnownKeys may be empty.
 type Options struct {
 	Accounts         []string      // accepted values of X-Copernica-ID, as they are sent
 	Hosts            []string      // accepted values of Host in any case, with the port if any; empty: all
@@ -149,7 +150,11 @@ func (c *Call) Finish(ctx context.Context) (account string, err error) {
 // authenticate checks the signature, and only then the account, so that nobody else can find out
 // which accounts there are.
 func (c *Call) authenticate(ctx context.Context) error {
-	sum := sha256.Sum256([]byte(c.signed.with(c.length)))
+	text := c.signed.text
+	if at := c.signed.lengthAt; at >= 0 {
+		text = text[:at] + strconv.FormatInt(c.length, 10) + text[at:]
+	}
+	sum := sha256.Sum256([]byte(text))
 	if err := c.verifier.keys.verify(ctx, c.keyID, sum[:], c.signature); err != nil {
 		return err
 	}

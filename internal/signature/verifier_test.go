@@ -320,7 +320,7 @@ func TestOptions(t *testing.T) {
 	}{
 		{attack{"prefix", target("/hooks/copernica/failures"), target("/failures"), ""}, prefix("/hooks/copernica")},
 		{attack{"prefix that was not signed", nil, nil, ReasonSignatureMismatch}, prefix("/hooks")},
-		{attack{"prefix and absolute form", target("/hooks/x"), target("http://hooks.example.org/x"), ""}, prefix("/hooks")},
+		{attack{"prefix, absolute form", target("/y/x"), target("http://hooks.example.org/x"), ""}, prefix("/y")},
 		{attack{"no hosts", host("other.example:1"), nil, ""}, hosts()},
 		{attack{"host with a port", host("hooks.example.org:8443"), nil, ""}, hosts("x", "Hooks.Example.org:8443")},
 		{attack{"host without the port", nil, nil, ReasonUnknownHost}, hosts("hooks.example.org:8443")},

@@ -228,7 +228,8 @@ func TestBodyIsReadOnlyWithAValidSignature(t *testing.T) {
 	forged.Remove("Signature")
 	assert.Contains(t, exchangeRaw(t, address, []byte(forged.Head())), "401 Unauthorized")
 
-	// Where the length is signed and not sent, the body has to be read first: here of one request at a time.
+	// Where the length is signed and not sent, the body has to be read first: here of one request
+	// at a time.
 	chunked := newSigned("id=1").Sign()
 	chunked.SetChunked()
 	first, err := net.Dial(address.Network(), address.String())
