@@ -30,13 +30,14 @@ import (
 
 var storageID = component.MustNewID("file_storage")
 
-// withStorage is a collector with file_storage in a directory. The store works until broken is set.
-type withStorage struct {
+// storageHost is a collector with file_storage in a directory, and faults.
+type storageHost struct {
 	*hostWith
-	broken atomic.Bool
+	// broken has the store fail. replaced has it belong to another run.
+	broken, replaced atomic.Bool
 }
 
-func newStorageHost(tb testing.TB, directory string) *withStorage {
+func newStorageHost(tb testing.TB, directory string) *storageHost {
 	tb.Helper()
 	factory := filestorage.NewFactory()
 	config := factory.CreateDefaultConfig().(*filestorage.Config)
@@ -47,32 +48,39 @@ func newStorageHost(tb testing.TB, directory string) *withStorage {
 	require.NoError(tb, extension.Start(tb.Context(), componenttest.NewNopHost()))
 	tb.Cleanup(func() { require.NoError(tb, extension.Shutdown(context.WithoutCancel(tb.Context()))) })
 
-	host := &withStorage{hostWith: &hostWith{status: make(chan *componentstatus.Event, 100)}}
-	host.extensions = map[component.ID]component.Component{storageID: &breakable{Extension: extension.(storage.Extension), broken: &host.broken}}
+	host := &storageHost{hostWith: &hostWith{status: make(chan *componentstatus.Event, 100)}}
+	host.extensions = map[component.ID]component.Component{
+		storageID: &faultyStorage{Extension: extension.(storage.Extension), host: host},
+	}
 	return host
 }
 
-// breakable is a storage extension that fails on demand.
-type breakable struct {
+type faultyStorage struct {
 	storage.Extension
-	broken *atomic.Bool
+	host *storageHost
 }
 
-func (b *breakable) GetClient(ctx context.Context, kind component.Kind, id component.ID, name string) (storage.Client, error) {
-	client, err := b.Extension.GetClient(ctx, kind, id, name)
-	return &breakableClient{Client: client, broken: b.broken}, err
+func (s *faultyStorage) GetClient(ctx context.Context, kind component.Kind, id component.ID, name string) (storage.Client, error) {
+	client, err := s.Extension.GetClient(ctx, kind, id, name)
+	return &faultyClient{Client: client, host: s.host}, err
 }
 
-type breakableClient struct {
+type faultyClient struct {
 	storage.Client
-	broken *atomic.Bool
+	host *storageHost
 }
 
-func (c *breakableClient) Batch(ctx context.Context, ops ...*storage.Operation) error {
-	if c.broken.Load() {
+func (c *faultyClient) Batch(ctx context.Context, ops ...*storage.Operation) error {
+	if c.host.broken.Load() {
 		return errors.New("no space left on device")
 	}
-	return c.Client.Batch(ctx, ops...)
+	err := c.Client.Batch(ctx, ops...)
+	if c.host.replaced.Load() {
+		for _, op := range ops {
+			op.Value = []byte("another run")
+		}
+	}
+	return err
 }
 
 func storageConfig() *Config {
@@ -82,111 +90,81 @@ func storageConfig() *Config {
 	return config
 }
 
-func TestARepeatIsAbsorbed(t *testing.T) {
-	run := startRun(t, defaultConfig(), asItIs)
-	for range 3 {
-		assert.Equal(t, http.StatusOK, run.post(t, "id=1&time=1795256098&code=550&tags=a").status)
-	}
-	assert.Equal(t, http.StatusOK, run.post(t, "id=1&time=1795256099&code=550&tags=a").status, "another time, another failure")
-	assert.Equal(t, "2", run.count(t, "otelcol_smtp_failure_remembered{kind=failure,receiver=smtp_failure}"))
-	assert.Equal(t, "2", run.count(t, requests("duplicate", 200)))
-	assert.Equal(t, "2", run.count(t, "otelcol_smtp_failure_duplicates{receiver=smtp_failure}"))
-	require.NoError(t, run.receiver.Shutdown(t.Context()))
-	assert.Equal(t, map[string]int64{failuresMetric: 2, byTagMetric: 2}, totals(run.metrics))
-	assert.Equal(t, 2, run.logs.LogRecordCount())
-}
-
-func TestWithoutDeduplicationARepeatCounts(t *testing.T) {
-	config := defaultConfig()
-	config.Deduplication.Enabled = false
-	run := startRun(t, config, asItIs)
-	for range 3 {
-		assert.Equal(t, http.StatusOK, run.post(t, "id=1&time=1795256098").status)
-	}
-	require.NoError(t, run.receiver.Shutdown(t.Context()))
-	assert.Equal(t, int64(3), totals(run.metrics)[failuresMetric])
-	assert.Equal(t, 3, run.logs.LogRecordCount())
-}
-
-func TestARepeatOfWhatWasRefusedForGoodIsRefused(t *testing.T) {
-	asked := 0
-	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
-		r.logs = logsThat(func(context.Context, plog.Logs) error {
-			asked++
-			return consumererror.NewPermanent(errors.New("never"))
-		})
-	})
-	for range 3 {
-		assert.Equal(t, http.StatusBadRequest, run.post(t, "id=1").status)
-	}
-	assert.Equal(t, 1, asked, "the pipelines are asked once")
-	require.NoError(t, run.receiver.Shutdown(t.Context()))
-	assert.Equal(t, int64(1), totals(run.metrics)[failuresMetric])
-}
-
-func TestARefusalForNowIsNotRemembered(t *testing.T) {
-	var refusing atomic.Bool
-	refusing.Store(true)
-	sink := new(consumertest.LogsSink)
-	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
-		r.logs = logsThat(func(ctx context.Context, logs plog.Logs) error {
-			if refusing.Load() {
-				return errors.New("queue is full")
+func TestRepeats(t *testing.T) {
+	for _, deduplicate := range []bool{true, false} {
+		t.Run(fmt.Sprintf("deduplicate=%t", deduplicate), func(t *testing.T) {
+			config := defaultConfig()
+			config.Deduplication.Enabled = deduplicate
+			run := startRun(t, config, asItIs)
+			for range 3 {
+				assert.Equal(t, http.StatusOK, run.post(t, "id=1&time=1795256098&code=550&tags=a").status)
 			}
-			return sink.ConsumeLogs(ctx, logs)
+			assert.Equal(t, http.StatusOK, run.post(t, "id=1&time=1795256099&code=550&tags=a").status, "another failure")
+			counted, remembered := 4, "0"
+			if deduplicate {
+				counted, remembered = 2, "2"
+			}
+			assert.Equal(t, remembered, run.count(t, "otelcol_smtp_failure_remembered{kind=failure,receiver=smtp_failure}"))
+			duplicates := strconv.Itoa(4 - counted)
+			assert.Equal(t, duplicates, run.count(t, requests("duplicate", 200)))
+			assert.Equal(t, duplicates, run.count(t, "otelcol_smtp_failure_duplicates{receiver=smtp_failure}"))
+			require.NoError(t, run.receiver.Shutdown(t.Context()))
+			assert.Equal(t, map[string]int64{failuresMetric: int64(counted), byTagMetric: int64(counted)}, totals(run.metrics))
+			assert.Equal(t, counted, run.logs.LogRecordCount())
 		})
-	})
-	for range 3 {
-		assert.Equal(t, http.StatusServiceUnavailable, run.post(t, "id=1").status)
 	}
-	refusing.Store(false)
-	assert.Equal(t, http.StatusOK, run.post(t, "id=1").status)
-	require.NoError(t, run.receiver.Shutdown(t.Context()))
-	assert.Equal(t, int64(1), totals(run.metrics)[failuresMetric])
-	assert.Equal(t, 1, sink.LogRecordCount())
 }
 
-func TestCopiesInFlightWaitForTheFirst(t *testing.T) {
-	logs, arrived, release := blockingLogs()
-	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs = logs })
-	first, copies := make(chan int, 1), make(chan int, 3)
-	send := func(answers chan<- int) {
-		answer, err := do(http.DefaultClient, newForm(context.WithoutCancel(t.Context()), run.url(), "id=1"))
-		assert.NoError(t, err)
-		answers <- answer.status
+func TestRepeatsOfRefusedReports(t *testing.T) {
+	for name, tc := range map[string]struct {
+		refusal error
+		status  int
+		calls   int // of the logs pipelines by four reports, of which they would take the last
+		last    int
+	}{
+		"for good": {consumererror.NewPermanent(errors.New("never")), http.StatusBadRequest, 1, http.StatusBadRequest},
+		"for now":  {errors.New("queue is full"), http.StatusServiceUnavailable, 4, http.StatusOK},
+	} {
+		t.Run(name, func(t *testing.T) {
+			calls := 0
+			refusal := tc.refusal
+			run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
+				r.logs = logsThat(func(context.Context, plog.Logs) error {
+					calls++
+					return refusal
+				})
+			})
+			for range 3 {
+				assert.Equal(t, tc.status, run.post(t, "id=1").status)
+			}
+			refusal = nil
+			assert.Equal(t, tc.last, run.post(t, "id=1").status)
+			assert.Equal(t, tc.calls, calls)
+			require.NoError(t, run.receiver.Shutdown(t.Context()))
+			assert.Equal(t, int64(1), totals(run.metrics)[failuresMetric])
+		})
 	}
-	go send(first)
-	<-arrived
-	for range cap(copies) {
-		go send(copies)
-	}
-	close(release)
-	assert.Equal(t, http.StatusOK, <-first)
-	for range cap(copies) {
-		assert.Equal(t, http.StatusOK, <-copies)
-	}
-	assert.Equal(t, "3", run.count(t, requests("duplicate", 200)))
 }
 
-func TestACopyThatWaitsTooLongIsToldToComeBack(t *testing.T) {
+func TestCopiesInFlight(t *testing.T) {
 	logs, arrived, release := blockingLogs()
 	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs, r.waitTimeout = logs, time.Millisecond })
-	first := make(chan int, 1)
-	go func() {
+	var first sync.WaitGroup
+	first.Go(func() {
 		answer, err := do(http.DefaultClient, newForm(context.WithoutCancel(t.Context()), run.url(), "id=1"))
 		assert.NoError(t, err)
-		first <- answer.status
-	}()
+		assert.Equal(t, http.StatusOK, answer.status)
+	})
 	<-arrived
 	answer := run.post(t, "id=1")
 	assert.Equal(t, http.StatusServiceUnavailable, answer.status)
 	assert.Equal(t, retryAfter, answer.header.Get("Retry-After"))
 	assert.Equal(t, "1", run.count(t, requests("in_flight", 503)))
 	close(release)
-	assert.Equal(t, http.StatusOK, <-first)
+	first.Wait()
 }
 
-func TestARestartGoesOnWhereItStopped(t *testing.T) {
+func TestRestartContinuesTheSeries(t *testing.T) {
 	directory := t.TempDir()
 	type point struct {
 		instance string
@@ -218,7 +196,7 @@ func TestARestartGoesOnWhereItStopped(t *testing.T) {
 	assert.Equal(t, second, third)
 }
 
-func TestAStoreThatFailsAndHeals(t *testing.T) {
+func TestStoreFailsAndWorksAgain(t *testing.T) {
 	host := newStorageHost(t, t.TempDir())
 	run := startRunOn(t, host, storageConfig(), asItIs)
 	require.Equal(t, http.StatusOK, run.post(t, "id=1").status)
@@ -251,7 +229,7 @@ func TestAStoreThatFailsAndHeals(t *testing.T) {
 	assert.Equal(t, int64(4), totals(run.metrics)[failuresMetric])
 }
 
-func TestStorageThatCannotBeUsedStopsTheStart(t *testing.T) {
+func TestUnusableStorageStopsTheStart(t *testing.T) {
 	broken := newStorageHost(t, t.TempDir())
 	broken.broken.Store(true)
 	closed := newStorageHost(t, t.TempDir())
@@ -290,7 +268,7 @@ func (noClients) GetClient(context.Context, component.Kind, component.ID, string
 	return nil, errors.New("no clients today")
 }
 
-func TestEveryReceiverHasAStoreOfItsOwn(t *testing.T) {
+func TestEveryReceiverHasItsOwnStore(t *testing.T) {
 	directory := t.TempDir()
 	host := newStorageHost(t, directory)
 	first := startRunOn(t, host, storageConfig(), asItIs)
@@ -304,63 +282,20 @@ func TestEveryReceiverHasAStoreOfItsOwn(t *testing.T) {
 	assert.Len(t, files, 2)
 }
 
-// unlocked is a storage extension that any number of collectors may use at once, because it does not lock what it holds.
-type unlocked struct {
-	storage.Extension
-	mu   sync.Mutex
-	data map[string][]byte
-}
-
-func (s *unlocked) GetClient(context.Context, component.Kind, component.ID, string) (storage.Client, error) {
-	return &unlockedClient{Client: storage.NewNopClient(), store: s}, nil
-}
-
-type unlockedClient struct {
-	storage.Client
-	store *unlocked
-}
-
-func (c *unlockedClient) Batch(_ context.Context, ops ...*storage.Operation) error {
-	c.store.mu.Lock()
-	defer c.store.mu.Unlock()
-	for _, op := range ops {
-		switch op.Type {
-		case storage.Get:
-			op.Value = c.store.data[op.Key]
-		case storage.Set:
-			c.store.data[op.Key] = op.Value
-		case storage.Delete:
-			delete(c.store.data, op.Key)
-		}
-	}
-	return nil
-}
-
-// A rolling update without locks: the collector that starts last has the store with all that was acknowledged, and the other one notices, and
-// says so, before it acknowledges anything more.
-func TestACollectorThatIsReplaced(t *testing.T) {
-	store := &unlocked{data: make(map[string][]byte)}
-	start := func() (*run, *hostWith) {
-		host := &hostWith{extensions: map[component.ID]component.Component{storageID: store}, status: make(chan *componentstatus.Event, 10)}
-		return startRunOn(t, host, storageConfig(), asItIs), host
-	}
-	first, host := start()
-	require.Equal(t, http.StatusOK, first.post(t, "id=1").status)
-	second, _ := start()
+// A collector whose store another one has claimed acknowledges nothing more, and says so.
+func TestReplacedCollector(t *testing.T) {
+	host := newStorageHost(t, t.TempDir())
+	run := startRunOn(t, host, storageConfig(), asItIs)
+	require.Equal(t, http.StatusOK, run.post(t, "id=1").status)
+	host.replaced.Store(true)
 	for n := range 3 {
-		require.Equal(t, http.StatusServiceUnavailable, first.post(t, "id="+strconv.Itoa(2+n)).status)
+		require.Equal(t, http.StatusServiceUnavailable, run.post(t, "id="+strconv.Itoa(2+n)).status)
 	}
-	assert.Equal(t, "3", first.count(t, requests("store_unavailable", 503)))
+	assert.Equal(t, "3", run.count(t, requests("store_unavailable", 503)))
 	event := <-host.status
 	assert.Equal(t, componentstatus.StatusPermanentError, event.Status())
 	require.ErrorContains(t, event.Err(), "another collector has taken it over")
-	require.Error(t, first.receiver.flush(t.Context()), "its totals are not true any more")
-	for n := range 5 {
-		require.Equal(t, http.StatusOK, second.post(t, "id="+strconv.Itoa(n)).status)
-	}
-	require.NoError(t, second.receiver.Shutdown(t.Context()))
-	assert.Equal(t, int64(5), totals(second.metrics)[failuresMetric])
-	assert.Equal(t, 4, second.logs.LogRecordCount(), "what the first acknowledged is known")
-	require.Error(t, first.receiver.Shutdown(t.Context()))
-	first.receiver.shutdownErr = nil
+	require.Error(t, run.receiver.flush(t.Context()), "the other one sends the totals")
+	require.Error(t, run.receiver.Shutdown(t.Context()))
+	run.receiver.shutdownErr = nil
 }
