@@ -2,11 +2,9 @@ package smtpfailurereceiver
 
 import (
 	"context"
-	"io/fs"
+	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,8 +20,8 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
-// TestMemoryAndDiskAreBounded takes reports that are all distinct, each with an id, a tag and an enhanced status of its own, and looks at what is
-// held after each quarter. The first has to fill what there is room for; what is held after the others must not grow any more.
+// TestMemoryAndDiskAreBounded sends distinct reports, each with an id, a tag and an enhanced status of its
+// own. The first quarter reaches the bounds; memory and disk must not grow after it.
 func TestMemoryAndDiskAreBounded(t *testing.T) {
 	reports := 12_000
 	if *exhaustive {
@@ -38,24 +36,27 @@ func TestMemoryAndDiskAreBounded(t *testing.T) {
 	r.counters = newCounters(config)
 	r.ledger, err = r.openLedger(t.Context(), newStorageHost(t, directory))
 	require.NoError(t, err)
-	defer func() {
-		require.NoError(t, r.ledger.Close(context.WithoutCancel(t.Context())))
-	}()
+	defer func() { require.NoError(t, r.ledger.Close(context.WithoutCancel(t.Context()))) }()
 
-	var heap, disk []int64
-	var next atomic.Int64
+	accept := func(n int) error {
+		body := fmt.Sprintf("id=%d&time=1795256098&code=550&tags=tag%d", n, n)
+		event, err := r.decoder.Form(webhook.Call{Body: body, Arrived: time.Now()})
+		if err != nil {
+			return err
+		}
+		event.Extended = smtpstatus.Enhanced{Class: 5, Subject: uint16(n / 1000 % 1000), Detail: uint16(n % 1000)}
+		_, err = r.accept(t.Context(), &queuedEvent{Event: event})
+		return err
+	}
+	var heap, disk [4]int64
 	for quarter := range 4 {
+		first, last := reports*quarter/4, reports*(quarter+1)/4
+		var accepted atomic.Int64
 		var sending sync.WaitGroup
 		for range 64 {
 			sending.Go(func() {
-				for n := next.Add(1); n <= int64(reports*(quarter+1)/4); n = next.Add(1) {
-					report, err := r.decoder.Form(webhook.Call{Body: "id=" + strconv.FormatInt(n, 10) + "&time=1795256098&code=550&tags=tag" + strconv.FormatInt(n, 10), Arrived: time.Now()})
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					report.Extended = smtpstatus.Enhanced{Class: 5, Subject: uint16(n / 1000 % 1000), Detail: uint16(n % 1000)}
-					if _, err := r.accept(t.Context(), &queuedEvent{Event: report}); err != nil {
+				for n := first + int(accepted.Add(1)); n <= last; n = first + int(accepted.Add(1)) {
+					if err := accept(n); err != nil {
 						t.Error(err)
 						return
 					}
@@ -63,11 +64,11 @@ func TestMemoryAndDiskAreBounded(t *testing.T) {
 			})
 		}
 		sending.Wait()
-		next.Store(int64(reports * (quarter + 1) / 4))
 		require.NoError(t, r.flush(t.Context()))
-		heap = append(heap, heapInUse())
-		disk = append(disk, diskInUse(t, directory))
-		t.Logf("%9d reports: %6.1f MiB of heap, %6.1f MiB on disk", reports*(quarter+1)/4, mebibytes(heap[quarter]), mebibytes(disk[quarter]))
+		heap[quarter], disk[quarter] = heapInUse(), diskInUse(t, directory)
+		const mebibyte = 1 << 20
+		t.Logf("%9d reports: %6.1f MiB of heap, %6.1f MiB on disk",
+			last, float64(heap[quarter])/mebibyte, float64(disk[quarter])/mebibyte)
 	}
 
 	stats := r.ledger.Stats()
@@ -88,19 +89,13 @@ func heapInUse() int64 {
 }
 
 func diskInUse(t *testing.T, directory string) (total int64) {
-	require.NoError(t, filepath.WalkDir(directory, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		info, err := os.Stat(path)
-		if err == nil {
-			total += info.Size()
-		}
-		return err
-	}))
+	t.Helper()
+	files, err := os.ReadDir(directory)
+	require.NoError(t, err)
+	for _, file := range files {
+		info, err := file.Info()
+		require.NoError(t, err)
+		total += info.Size()
+	}
 	return total
-}
-
-func mebibytes(bytes int64) float64 {
-	return float64(bytes) / (1 << 20)
 }

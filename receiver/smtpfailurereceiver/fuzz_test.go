@@ -23,21 +23,19 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pcommon"
-	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/receivertest"
 	"go.opentelemetry.io/otel/attribute"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/exemplar"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
-	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature/signaturetest"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
-// FuzzHTTP sends whole requests to the server's handlers, as net/http reads them from a socket, to a receiver that lets everyone in and to one that
-// asks for a signature. Whatever comes, there is one answer that is counted once; and only what was answered with success is handed on or counted.
+// FuzzHTTP sends requests to the handlers of a receiver with signatures and of one without. Each request
+// has one response, which is counted once, and only a response of success has a record.
 func FuzzHTTP(f *testing.F) {
 	requests, err := filepath.Glob("../../testdata/cases/*/request.http")
 	require.NoError(f, err)
@@ -54,16 +52,10 @@ func FuzzHTTP(f *testing.F) {
 		f.Add([]byte(vector.Raw()))
 	}
 	start := func(config *Config) *fuzzed {
-		config.HTTP.NetAddr.Endpoint = "localhost:0"
-		config.Aggregation.Interval = time.Hour
-		config.Deduplication.MaxEntries = 100
-		r, err := startFuzzed(f.Context(), config, func(r *smtpFailureReceiver) {
+		return startFuzzed(f, config, func(r *smtpFailureReceiver) {
 			r.now = func() time.Time { return v.Date }
 			r.resolver = records{v.KeyName: v.KeyRecord}
 		})
-		require.NoError(f, err)
-		f.Cleanup(func() { require.NoError(f, r.Shutdown(context.WithoutCancel(f.Context()))) })
-		return r
 	}
 	open, signed := start(defaultConfig()), start(signedConfig("environment-1234", "account-1234"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
@@ -77,7 +69,7 @@ func FuzzHTTP(f *testing.F) {
 	})
 }
 
-// fuzzed is a receiver that takes millions of requests, of which nothing is kept but how many ended in which way.
+// fuzzed is a receiver for millions of requests: it keeps nothing but the counter of requests.
 type fuzzed struct {
 	*smtpFailureReceiver
 	sink   *consumertest.LogsSink
@@ -85,26 +77,30 @@ type fuzzed struct {
 	counts map[string]int64
 }
 
-func startFuzzed(ctx context.Context, config *Config, prepare func(*smtpFailureReceiver)) (*fuzzed, error) {
+func startFuzzed(tb testing.TB, config *Config, prepare func(*smtpFailureReceiver)) *fuzzed {
+	tb.Helper()
+	config.HTTP.NetAddr.Endpoint = "localhost:0"
+	config.Aggregation.Interval = time.Hour
+	config.Deduplication.MaxEntries = 100
 	f := &fuzzed{sink: new(consumertest.LogsSink), reader: sdkmetric.NewManualReader()}
-	settings := receiver.Settings{ID: component.NewID(metadata.Type), TelemetrySettings: componenttest.NewNopTelemetrySettings()}
-	settings.MeterProvider = sdkmetric.NewMeterProvider(sdkmetric.WithReader(f.reader), sdkmetric.WithExemplarFilter(exemplar.AlwaysOffFilter),
+	settings := receivertest.NewNopSettings(metadata.Type)
+	settings.ID = component.NewID(metadata.Type)
+	settings.MeterProvider = sdkmetric.NewMeterProvider(
+		sdkmetric.WithReader(f.reader), sdkmetric.WithExemplarFilter(exemplar.AlwaysOffFilter),
 		sdkmetric.WithView(func(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
 			return sdkmetric.Stream{Aggregation: sdkmetric.AggregationDrop{}}, i.Name != requestsMetric
 		}))
 	var err error
-	if f.smtpFailureReceiver, err = newReceiver(settings, config); err != nil {
-		return nil, err
-	}
+	f.smtpFailureReceiver, err = newReceiver(settings, config)
+	require.NoError(tb, err)
 	f.logs, f.metrics = f.sink, consumertest.NewNop()
 	prepare(f.smtpFailureReceiver)
-	err = f.Start(ctx, componenttest.NewNopHost())
-	return f, err
+	require.NoError(tb, f.Start(tb.Context(), componenttest.NewNopHost()))
+	tb.Cleanup(func() { require.NoError(tb, f.Shutdown(context.WithoutCancel(tb.Context()))) })
+	return f
 }
 
-const requestsMetric = "otelcol_smtp_failure_requests"
-
-// ended returns the outcomes and statuses that requests were counted under since it was last called.
+// ended returns the series in which requests were counted since the last call.
 func (f *fuzzed) ended(t *testing.T) (ended []string) {
 	t.Helper()
 	var collected metricdata.ResourceMetrics
@@ -126,7 +122,7 @@ func (f *fuzzed) ended(t *testing.T) (ended []string) {
 	return ended
 }
 
-// checkExchange has one request answered and checks what became of it.
+// checkExchange sends a request and checks the response, its counter and the record.
 func (f *fuzzed) checkExchange(t *testing.T, raw []byte, request *http.Request) {
 	t.Helper()
 	f.sink.Reset()
@@ -134,12 +130,13 @@ func (f *fuzzed) checkExchange(t *testing.T, raw []byte, request *http.Request) 
 	f.server.Handler.ServeHTTP(recorder, request)
 	ended := f.ended(t)
 	require.Len(t, ended, 1, "%q: every request ends in one outcome", raw)
-	i := slices.IndexFunc(responses, func(a *response) bool {
-		return a.status == recorder.Code && ended[0] == requests(a.outcome, a.status)
+	i := slices.IndexFunc(responses, func(r *response) bool {
+		return r.status == recorder.Code && ended[0] == requests(r.outcome, r.status)
 	})
 	require.GreaterOrEqual(t, i, 0, "%q: status %d, counted as %s", raw, recorder.Code, ended[0])
 	switch responses[i] {
-	case responsePanic, responseStoreUnavailable, responseUnavailable, responseOverloaded, responseInFlight, responseRefused, responseOther:
+	case responsePanic, responseStoreUnavailable, responseUnavailable, responseOverloaded, responseInFlight,
+		responseRefused, responseOther:
 		t.Errorf("%q: %s, with nothing that could have failed", raw, ended[0])
 	}
 	assert.Equal(t, recorder.Code == http.StatusServiceUnavailable, recorder.Header().Get("Retry-After") != "")
@@ -167,8 +164,8 @@ func (f *fuzzed) checkExchange(t *testing.T, raw []byte, request *http.Request) 
 	}
 }
 
-// FuzzSeries makes the series of any report, and checks that the attributes of each can be read from its bytes, which are made
-// of them in one way only: a series that came back as another would be counted twice.
+// FuzzSeries encodes the attributes of any report's series, decodes them, and encodes them again: a
+// series with two encodings would be counted twice.
 func FuzzSeries(f *testing.F) {
 	f.Add("id=1&code=550&extended=5.1.1&state=rcptto&recipient=a%40example.org&tags[]=news&tags[]=%C3%A9", "account-1")
 	f.Add("id=1&code=99&extended=x&state=%00%ff&recipient=a%40%F0%9F%92%A9.example&tags=%ff&tags=%fe", "")
@@ -203,8 +200,8 @@ func FuzzAttributes(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, key string) { putAttributes(key, pcommon.NewMap()) })
 }
 
-// FuzzConfig reads any YAML as a configuration. One that is valid works: what it needs can be made, and nothing but what is outside of it can
-// keep the receiver from starting. One that is not says so with a key.
+// FuzzConfig reads any YAML as a configuration. All that a receiver needs can be made of a valid one, and
+// the errors of an invalid one name a key.
 func FuzzConfig(f *testing.F) {
 	files, err := filepath.Glob(filepath.Join(configFiles, "*.yaml"))
 	require.NoError(f, err)
@@ -213,7 +210,8 @@ func FuzzConfig(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(content)
 	}
-	f.Add([]byte("tags: {include: ['[a-z]*', '\\*'], exclude: ['?']}\ntimezone: Europe/Amsterdam\naggregation: {interval: 10ms, cardinality_limit: 9000000000}"))
+	f.Add([]byte("tags: {include: ['[a-z]*', '\\*'], exclude: ['?']}\n" +
+		"timezone: Europe/Amsterdam\naggregation: {interval: 10ms, cardinality_limit: 9000000000}"))
 	f.Fuzz(func(t *testing.T, yaml []byte) {
 		retrieved, err := confmap.NewRetrievedFromYAML(yaml)
 		if err != nil {
@@ -237,7 +235,8 @@ func FuzzConfig(f *testing.F) {
 		require.NoError(t, err, "%q", yaml)
 		r.logs, r.metrics = consumertest.NewNop(), consumertest.NewNop()
 		r.counters = newCounters(config)
-		r.ledger, err = openInMemory(t, r)
+		config.Storage = nil // which is another component
+		r.ledger, err = r.openLedger(t.Context(), componenttest.NewNopHost())
 		require.NoError(t, err)
 		for _, tag := range []string{"", "news", "campaign-1/é", "*", "[", `\`} {
 			r.counters.tags.match(tag)
@@ -249,15 +248,6 @@ func FuzzConfig(f *testing.F) {
 			r.newVerifier(config.Signature.Get()).Close()
 		}
 	})
-}
-
-// openInMemory opens the ledger of a configuration without its storage, which is another component.
-func openInMemory(t *testing.T, r *smtpFailureReceiver) (*ledger.Ledger, error) {
-	t.Helper()
-	without := *r.config
-	without.Storage = nil
-	r.config = &without
-	return r.openLedger(t.Context(), componenttest.NewNopHost())
 }
 
 // flattened returns the texts of the errors that were joined.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -30,7 +29,6 @@ import (
 	"go.opentelemetry.io/collector/config/configtls"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pmetric"
-	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/receivertest"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -87,7 +85,7 @@ func TestConcurrentReportsAreAllCounted(t *testing.T) {
 	}
 }
 
-func TestMetricsPipelinesThatRefuseCostNothing(t *testing.T) {
+func TestRefusedCountersAreSentAgain(t *testing.T) {
 	for _, temporality := range []string{temporalityCumulative, temporalityDelta} {
 		t.Run(temporality, func(t *testing.T) {
 			sink := new(consumertest.MetricsSink)
@@ -118,26 +116,25 @@ func TestMetricsPipelinesThatRefuseCostNothing(t *testing.T) {
 	}
 }
 
-func TestLastTotalsThatAreRefusedAreAnErrorOfShutdown(t *testing.T) {
+func TestShutdownReturnsTheErrorOfTheLastFlush(t *testing.T) {
 	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
 		r.metrics = metricsThat(func(context.Context, pmetric.Metrics) error { return errors.New("gone") })
 	})
 	run.post(t, "id=1")
 	err := run.receiver.Shutdown(t.Context())
 	require.ErrorContains(t, err, "the last totals were not sent: gone")
-	assert.Equal(t, err, run.receiver.Shutdown(t.Context()), "twice is as once")
+	assert.Equal(t, err, run.receiver.Shutdown(t.Context()), "the second call returns the same")
 	run.receiver.shutdownErr = nil // for the clean-up of the run
 }
 
-func TestTheFirstFailureOfAKindIsSeenAsAnIncrease(t *testing.T) {
+// Prometheus' increase() sees the first failure of a kind only if there was a zero before.
+func TestSeriesBeginAtZero(t *testing.T) {
 	run := startRun(t, defaultConfig(), asItIs)
-	run.post(t, "id=1&code=550")
-	require.NoError(t, run.receiver.flush(t.Context()))
-	require.NoError(t, run.receiver.flush(t.Context()))
-	run.post(t, "id=2&code=421")
-	require.NoError(t, run.receiver.flush(t.Context()))
-	require.NoError(t, run.receiver.flush(t.Context()))
-
+	for _, form := range []string{"id=1&code=550", "id=2&code=421"} {
+		run.post(t, form)
+		require.NoError(t, run.receiver.flush(t.Context()))
+		require.NoError(t, run.receiver.flush(t.Context()))
+	}
 	values := map[int64][]int64{}
 	for _, metrics := range run.metrics.AllMetrics() {
 		sum := metrics.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0).Sum()
@@ -149,58 +146,56 @@ func TestTheFirstFailureOfAKindIsSeenAsAnIncrease(t *testing.T) {
 	assert.Equal(t, map[int64][]int64{550: {0, 1, 1, 1}, 421: {0, 1}}, values)
 }
 
-func TestCountersGoOutEveryInterval(t *testing.T) {
+// startWithoutServer starts the flush loop of a receiver that has accepted a report, in a bubble of
+// synctest, where there is no network.
+func startWithoutServer(
+	t *testing.T, logger *zap.Logger, consume func(context.Context, pmetric.Metrics) error,
+) *smtpFailureReceiver {
+	t.Helper()
+	settings := receivertest.NewNopSettings(metadata.Type)
+	settings.Logger = logger
+	r, err := newReceiver(settings, defaultConfig())
+	require.NoError(t, err)
+	r.metrics = metricsThat(consume)
+	r.counters = newCounters(r.config)
+	r.ledger, err = r.openLedger(t.Context(), componenttest.NewNopHost())
+	require.NoError(t, err)
+	event, err := r.decoder.Form(webhook.Call{Body: "id=1", Arrived: r.now()})
+	require.NoError(t, err)
+	_, err = r.accept(t.Context(), &queuedEvent{Event: event})
+	require.NoError(t, err)
+	r.startFlushing()
+	return r
+}
+
+func TestCountersAreSentEveryInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		settings := receivertest.NewNopSettings(metadata.Type)
-		logger, logged := observer.New(zap.WarnLevel)
-		settings.Logger = zap.New(logger)
-		r, err := newReceiver(settings, defaultConfig())
-		require.NoError(t, err)
+		core, logged := observer.New(zap.WarnLevel)
 		var flushed []time.Duration
 		began := time.Now()
-		r.metrics = metricsThat(func(context.Context, pmetric.Metrics) error {
+		r := startWithoutServer(t, zap.New(core), func(context.Context, pmetric.Metrics) error {
 			flushed = append(flushed, time.Since(began))
 			if len(flushed) == 2 {
 				return errors.New("not now")
 			}
 			return nil
 		})
-		r.counters = newCounters(r.config)
-		r.ledger, err = r.openLedger(t.Context(), componenttest.NewNopHost())
-		require.NoError(t, err)
-		report, err := r.decoder.Form(webhook.Call{Body: "id=1", Arrived: r.now()})
-		require.NoError(t, err)
-		_, err = r.accept(t.Context(), &queuedEvent{Event: report})
-		require.NoError(t, err)
-
-		r.startFlushing()
 		time.Sleep(35 * time.Second) // of the bubble's clock
 		synctest.Wait()
 		assert.Equal(t, []time.Duration{10 * time.Second, 20 * time.Second, 30 * time.Second}, flushed)
 		require.NoError(t, r.Shutdown(t.Context()))
 		assert.Equal(t, 35*time.Second, flushed[len(flushed)-1])
-		assert.Equal(t, 1, logged.Len(), "what was refused is logged")
+		assert.Equal(t, 1, logged.Len(), "the refusal is logged")
 	})
 }
 
 func TestShutdownWaitsForAFlushUntilItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, err := newReceiver(receivertest.NewNopSettings(metadata.Type), defaultConfig())
-		require.NoError(t, err)
-		r.metrics = metricsThat(func(ctx context.Context, _ pmetric.Metrics) error {
+		r := startWithoutServer(t, zap.NewNop(), func(ctx context.Context, _ pmetric.Metrics) error {
 			<-ctx.Done()
 			return ctx.Err()
 		})
-		r.counters = newCounters(r.config)
-		r.ledger, err = r.openLedger(t.Context(), componenttest.NewNopHost())
-		require.NoError(t, err)
-		report, err := r.decoder.Form(webhook.Call{Body: "id=1", Arrived: r.now()})
-		require.NoError(t, err)
-		_, err = r.accept(t.Context(), &queuedEvent{Event: report})
-		require.NoError(t, err)
-		r.startFlushing()
 		time.Sleep(11 * time.Second) // of the bubble's clock: a flush hangs
-
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		began := time.Now()
@@ -209,7 +204,7 @@ func TestShutdownWaitsForAFlushUntilItsDeadline(t *testing.T) {
 	})
 }
 
-func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
+func TestShutdownFinishesRequestsInFlight(t *testing.T) {
 	logs, arrived, release := blockingLogs()
 	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs = logs })
 	answered := make(chan int, 1)
@@ -222,23 +217,21 @@ func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
 	shut := make(chan error, 1)
 	go func() { shut <- run.receiver.Shutdown(context.WithoutCancel(t.Context())) }()
 
-	require.Eventually(t, func() bool { return !accepts(run.receiver.listener.Addr()) }, patience, time.Millisecond, "nothing new is taken")
+	address := run.receiver.listener.Addr()
+	require.Eventually(t, func() bool {
+		connection, err := net.Dial(address.Network(), address.String())
+		if err == nil {
+			_ = connection.Close()
+		}
+		return err != nil
+	}, patience, time.Millisecond, "new connections are refused")
 	close(release)
 	assert.Equal(t, http.StatusOK, <-answered)
 	require.NoError(t, <-shut)
 	assert.Equal(t, map[string]int64{failuresMetric: 1}, totals(run.metrics))
 }
 
-func accepts(address net.Addr) bool {
-	connection, err := net.Dial(address.Network(), address.String())
-	if err != nil {
-		return false
-	}
-	_ = connection.Close()
-	return true
-}
-
-func TestShutdownHonoursItsDeadline(t *testing.T) {
+func TestShutdownCutsRequestsOffAtItsDeadline(t *testing.T) {
 	logs, arrived, release := blockingLogs()
 	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs = logs })
 	ended := make(chan struct{})
@@ -256,14 +249,14 @@ func TestShutdownHonoursItsDeadline(t *testing.T) {
 	<-ended
 }
 
-func TestSignalsThatAreNotUsed(t *testing.T) {
-	t.Run("logs only", func(t *testing.T) {
+func TestInstanceForOneSignal(t *testing.T) {
+	t.Run("logs", func(t *testing.T) {
 		run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.metrics = nil })
 		assert.Equal(t, http.StatusOK, run.post(t, "id=1").status)
 		assert.Equal(t, 1, run.logs.LogRecordCount())
-		assert.Empty(t, run.receiver.counters.instruments, "nothing is held that nobody gets")
+		assert.Empty(t, run.receiver.counters.instruments)
 	})
-	t.Run("metrics only", func(t *testing.T) {
+	t.Run("metrics", func(t *testing.T) {
 		run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs = nil })
 		assert.Equal(t, http.StatusOK, run.post(t, "id=1").status)
 		require.NoError(t, run.receiver.Shutdown(t.Context()))
@@ -271,83 +264,79 @@ func TestSignalsThatAreNotUsed(t *testing.T) {
 	})
 }
 
-func TestStartErrorsSayWhatIsWrong(t *testing.T) {
+// createLogs creates a receiver for logs only.
+func createLogs(t *testing.T, config *Config) *smtpFailureReceiver {
+	t.Helper()
+	settings := receivertest.NewNopSettings(metadata.Type)
+	r, err := NewFactory().CreateLogs(t.Context(), settings, config, consumertest.NewNop())
+	require.NoError(t, err)
+	return r.(*smtpFailureReceiver)
+}
+
+func TestStartErrors(t *testing.T) {
 	taken, err := net.Listen("tcp", "localhost:0")
 	require.NoError(t, err)
 	defer taken.Close()
-	for _, test := range []struct {
-		name, message string
-		change        func(*Config)
-	}{
-		{"port in use", "http::endpoint: cannot listen on " + taken.Addr().String(), func(c *Config) { c.HTTP.NetAddr.Endpoint = taken.Addr().String() }},
-		{"unknown authenticator", "http: failed to resolve authenticator \"nobody\"", func(c *Config) {
-			c.HTTP.Auth = configoptional.Some(confighttp.AuthConfig{Config: configauth.Config{AuthenticatorID: component.MustNewID("nobody")}})
-		}},
+	endpoint := taken.Addr().String()
+	nobody := configauth.Config{AuthenticatorID: component.MustNewID("nobody")}
+	for message, change := range map[string]func(*Config){
+		"http::endpoint: cannot listen on " + endpoint: func(c *Config) { c.HTTP.NetAddr.Endpoint = endpoint },
+		`http: failed to resolve authenticator "nobody"`: func(c *Config) {
+			c.HTTP.Auth = configoptional.Some(confighttp.AuthConfig{Config: nobody})
+		},
+		"ownership_files::0::file: open missing.txt": func(c *Config) {
+			c.OwnershipFiles = []OwnershipFileConfig{{Name: "check.txt", File: "missing.txt"}}
+		},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			config := defaultConfig()
-			test.change(config)
-			r, err := NewFactory().CreateLogs(t.Context(), receivertest.NewNopSettings(metadata.Type), config, consumertest.NewNop())
-			require.NoError(t, err)
-			require.ErrorContains(t, r.Start(t.Context(), &hostWith{extensions: map[component.ID]component.Component{}}), test.message)
-			assert.NoError(t, r.Shutdown(t.Context()))
-		})
+		config := defaultConfig()
+		change(config)
+		r := createLogs(t, config)
+		require.ErrorContains(t, r.Start(t.Context(), &hostWith{extensions: map[component.ID]component.Component{}}), message)
+		require.NoError(t, r.Shutdown(t.Context()))
 	}
 }
 
-// TestStartOnUnixSocket finds at the path what a killed process leaves there, and what is somebody else's.
+// A socket that a killed process has left is replaced, and whatever else is at the path stays.
 func TestStartOnUnixSocket(t *testing.T) {
-	left := func(t *testing.T, network, path string) io.Closer {
-		if network == "unixgram" {
-			packets, err := net.ListenUnixgram(network, &net.UnixAddr{Name: path, Net: network})
-			require.NoError(t, err)
-			return packets
-		}
-		listener, err := net.ListenUnix(network, &net.UnixAddr{Name: path, Net: network})
+	listenOn := func(path string) *net.UnixListener {
+		listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 		require.NoError(t, err)
 		listener.SetUnlinkOnClose(false)
+		t.Cleanup(func() { _ = listener.Close() })
 		return listener
 	}
-	for _, test := range []struct {
-		name   string
-		put    func(t *testing.T, path string)
+	for name, tc := range map[string]struct {
+		put    func(path string)
 		starts bool
 	}{
-		{"nothing", func(*testing.T, string) {}, true},
-		{"a socket of a process that was killed", func(t *testing.T, path string) {
-			require.NoError(t, left(t, "unix", path).Close())
-		}, true},
-		{"a socket that is listened on", func(t *testing.T, path string) {
-			listener := left(t, "unix", path)
-			t.Cleanup(func() { require.NoError(t, listener.Close()) })
+		"socket of a killed process": {func(path string) { require.NoError(t, listenOn(path).Close()) }, true},
+		"socket in use":              {func(path string) { listenOn(path) }, false},
+		"socket of another kind": {func(path string) {
+			packets, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = packets.Close() })
 		}, false},
-		{"a socket of another kind", func(t *testing.T, path string) {
-			packets := left(t, "unixgram", path)
-			t.Cleanup(func() { require.NoError(t, packets.Close()) })
-		}, false},
-		{"a file", func(t *testing.T, path string) {
-			require.NoError(t, os.WriteFile(path, nil, 0o600))
-		}, false},
-		{"a link to such a socket", func(t *testing.T, path string) {
-			require.NoError(t, left(t, "unix", path+"0").Close())
+		"file": {func(path string) { require.NoError(t, os.WriteFile(path, nil, 0o600)) }, false},
+		"link to a socket of a killed process": {func(path string) {
+			require.NoError(t, listenOn(path+"0").Close())
 			require.NoError(t, os.Symlink(path+"0", path))
 		}, false},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			// The name of a socket has to be short, which t.TempDir is not everywhere.
 			directory, err := os.MkdirTemp("", "socket") //nolint:usetesting // see above
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, os.RemoveAll(directory)) })
 			path := filepath.Join(directory, "s")
-			test.put(t, path)
-			before, _ := os.Lstat(path)
+			tc.put(path)
+			before, err := os.Lstat(path)
+			require.NoError(t, err)
 
 			config := defaultConfig()
 			config.HTTP.NetAddr.Transport, config.HTTP.NetAddr.Endpoint = confignet.TransportTypeUnix, path
-			r, err := NewFactory().CreateLogs(t.Context(), receivertest.NewNopSettings(metadata.Type), config, consumertest.NewNop())
-			require.NoError(t, err)
+			r := createLogs(t, config)
 			err = r.Start(t.Context(), componenttest.NewNopHost())
-			if !test.starts {
+			if !tc.starts {
 				require.ErrorIs(t, err, syscall.EADDRINUSE)
 				after, err := os.Lstat(path)
 				require.NoError(t, err)
@@ -356,112 +345,118 @@ func TestStartOnUnixSocket(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, "unix", path)
-			}}}
-			got, err := do(client, newForm(t.Context(), "http://collector"+defaultPath, "id=1"))
-			require.NoError(t, err)
-			assert.Equal(t, http.StatusOK, got.status)
+			got := exchangeRaw(t, r.listener.Addr(), []byte("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+			assert.Contains(t, got, "404 Not Found")
 			require.NoError(t, r.Shutdown(t.Context()))
 			assert.NoFileExists(t, path)
 		})
 	}
 }
 
-func TestAnInvalidConfigurationMakesNoReceiver(t *testing.T) {
-	factory := NewFactory()
-	config := defaultConfig()
-	config.Timezone = "Mars/Olympus_Mons"
-	settings := receivertest.NewNopSettings(metadata.Type)
-	_, err := factory.CreateLogs(t.Context(), settings, config, consumertest.NewNop())
-	require.ErrorContains(t, err, "timezone")
-	_, err = factory.CreateMetrics(t.Context(), settings, config, consumertest.NewNop())
-	require.ErrorContains(t, err, "timezone")
-}
-
-func TestShutdownIsSafeAtAnyTime(t *testing.T) {
-	factory := NewFactory()
-	config := defaultConfig()
-	create := func() receiver.Logs {
+func TestShutdownBeforeStart(t *testing.T) {
+	factory, config := NewFactory(), defaultConfig()
+	create := func() component.Component {
 		r, err := factory.CreateLogs(t.Context(), receivertest.NewNopSettings(metadata.Type), config, consumertest.NewNop())
 		require.NoError(t, err)
 		return r
 	}
 	first := create()
 	assert.Same(t, first, create(), "one receiver for one configuration")
-	require.NoError(t, first.Shutdown(t.Context()), "before Start")
-	require.NoError(t, first.Shutdown(t.Context()), "twice")
+	require.NoError(t, first.Shutdown(t.Context()))
+	require.NoError(t, first.Shutdown(t.Context()))
 	require.ErrorIs(t, first.Start(t.Context(), componenttest.NewNopHost()), errShutDown)
 	assert.NotSame(t, first, create(), "the configuration can be used again")
+
+	config.Timezone = "Mars/Olympus_Mons"
+	settings := receivertest.NewNopSettings(metadata.Type)
+	_, err := NewFactory().CreateLogs(t.Context(), settings, config, consumertest.NewNop())
+	require.ErrorContains(t, err, "timezone")
+	_, err = NewFactory().CreateMetrics(t.Context(), settings, config, consumertest.NewNop())
+	require.ErrorContains(t, err, "timezone")
 }
 
-func TestAServerThatEndsByItselfIsAFatalStatus(t *testing.T) {
+func TestServerThatEndsIsAFatalError(t *testing.T) {
 	host := &hostWith{status: make(chan *componentstatus.Event, 1)}
-	config := defaultConfig()
-	config.HTTP.NetAddr.Endpoint = "localhost:0"
-	r, err := NewFactory().CreateLogs(t.Context(), receivertest.NewNopSettings(metadata.Type), config, consumertest.NewNop())
-	require.NoError(t, err)
-	require.NoError(t, r.Start(t.Context(), host))
-	require.NoError(t, r.(*smtpFailureReceiver).listener.Close())
+	run := startRunOn(t, host, defaultConfig(), asItIs)
+	require.NoError(t, run.receiver.listener.Close())
 	event := <-host.status
 	assert.Equal(t, componentstatus.StatusFatalError, event.Status())
 	require.ErrorContains(t, event.Err(), "the HTTP server ended")
-	_ = r.Shutdown(t.Context())
+	_ = run.receiver.Shutdown(t.Context())
+	run.receiver.shutdownErr = nil // for the clean-up of the run
 }
 
-func TestTwoReplicasNeverShareASeries(t *testing.T) {
-	ids := map[string]bool{}
-	for range 10 {
-		resource := newResource(nil)
-		id, ok := resource.Attributes().Get(attributeServiceInstanceID)
-		require.True(t, ok)
-		ids[id.Str()] = true
-	}
-	assert.Len(t, ids, 10)
-}
-
-func TestAnOpenDoorIsWarnedOf(t *testing.T) {
-	authenticated := configoptional.Some(confighttp.AuthConfig{})
-	for _, test := range []struct {
+func TestUnauthenticatedEndpoints(t *testing.T) {
+	for _, tc := range []struct {
 		endpoint  string
 		transport confignet.TransportType
-		auth      configoptional.Optional[confighttp.AuthConfig]
-		tls       configoptional.Optional[configtls.ServerConfig]
-		open      bool
+		auth, tls bool
+		ca        string
+		want      bool
 	}{
 		{endpoint: "localhost:8550"},
 		{endpoint: "127.0.0.1:8550"},
 		{endpoint: "[::1]:8550"},
 		{endpoint: "/run/failures.sock", transport: confignet.TransportTypeUnix},
-		{endpoint: "0.0.0.0:8550", auth: authenticated},
-		{endpoint: "0.0.0.0:8550", tls: configoptional.Some(configtls.ServerConfig{ClientCAFile: "ca.pem"})},
-		{endpoint: "0.0.0.0:8550", open: true},
-		{endpoint: ":8550", open: true},
-		{endpoint: "[::]:8550", open: true},
-		{endpoint: "collector.example.com:8550", open: true},
-		{endpoint: "0.0.0.0:8550", tls: configoptional.Some(configtls.ServerConfig{}), open: true},
-		{endpoint: "8550", open: true},
+		{endpoint: "0.0.0.0:8550", auth: true},
+		{endpoint: "0.0.0.0:8550", tls: true, ca: "ca.pem"},
+		{endpoint: "0.0.0.0:8550", tls: true, want: true},
+		{endpoint: ":8550", want: true},
+		{endpoint: "[::]:8550", want: true},
+		{endpoint: "collector.example.com:8550", want: true},
 	} {
 		config := defaultConfig()
-		config.HTTP.NetAddr.Endpoint = test.endpoint
-		if test.transport != "" {
-			config.HTTP.NetAddr.Transport = test.transport
+		config.HTTP.NetAddr = confignet.AddrConfig{Endpoint: tc.endpoint, Transport: tc.transport}
+		if tc.auth {
+			config.HTTP.Auth = configoptional.Some(confighttp.AuthConfig{})
 		}
-		config.HTTP.Auth, config.HTTP.TLS = test.auth, test.tls
-		r := &smtpFailureReceiver{config: config}
-		assert.Equal(t, test.open, r.isUnauthenticated(), "%+v", test)
+		if tc.tls {
+			config.HTTP.TLS = configoptional.Some(configtls.ServerConfig{ClientCAFile: tc.ca})
+		}
+		assert.Equal(t, tc.want, (&smtpFailureReceiver{config: config}).isUnauthenticated(), "%+v", tc)
 	}
+}
 
-	logger, logged := observer.New(zap.WarnLevel)
-	config := defaultConfig()
-	config.HTTP.NetAddr.Endpoint = ":0"
-	config.ResourceAttributes = map[string]string{"job": "mail"}
-	settings := receivertest.NewNopSettings(metadata.Type)
-	settings.Logger = zap.New(logger)
-	r, err := NewFactory().CreateLogs(t.Context(), settings, config, consumertest.NewNop())
-	require.NoError(t, err)
-	require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
-	require.NoError(t, r.Shutdown(t.Context()))
-	assert.Equal(t, 1, logged.FilterMessageSnippet("inject failures").Len())
-	assert.Equal(t, 1, logged.FilterMessageSnippet("name of a label").FilterField(zap.String("resource_attribute", "job")).Len())
+func TestReplayableConfigs(t *testing.T) {
+	for yaml, want := range map[string]string{
+		"signature: {accounts: [environment-1]}":                                          "",
+		"deduplication: {enabled: false}":                                                 "",
+		"signature: {accounts: [environment-1]}\ndeduplication: {enabled: false}":         "deduplication::enabled",
+		"signature: {accounts: [environment-1], max_age: 10m}\ndeduplication: {ttl: 10m}": "deduplication::ttl",
+		"signature: {accounts: [environment-1], max_age: 10m}\ndeduplication: {ttl: 11m}": "",
+		"signature: {accounts: [environment-1]}\ndeduplication: {max_entries: 9999}":      "deduplication::max_entries",
+	} {
+		reason := replayable(configOf(t, yaml))
+		assert.Equal(t, want == "", reason == "", yaml)
+		assert.Contains(t, reason, want, yaml)
+	}
+}
+
+func TestStartLogsWarnings(t *testing.T) {
+	for yaml, want := range map[string][]string{
+		"{}": nil,
+		"http: {endpoint: ':0'}\nresource_attributes: {job: mail}\nrecipient: {mode: drop}\ncount_by: [mailing]": {
+			"Anyone who can reach the endpoint can inject failures",
+			"Nothing is counted by a variable of count_by",
+			"With resource_to_telemetry_conversion, an exporter drops the counters",
+		},
+		"http: {endpoint: ':0'}\nsignature: {accounts: [environment-1]}\ndeduplication: {enabled: false}": {
+			"A captured call counts again when it is sent again",
+		},
+	} {
+		core, logged := observer.New(zap.WarnLevel)
+		config := configOf(t, yaml)
+		if yaml == "{}" {
+			config.HTTP.NetAddr.Endpoint = "localhost:0"
+		}
+		r := createLogs(t, config)
+		r.logger = zap.New(core)
+		require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
+		require.NoError(t, r.Shutdown(t.Context()))
+		if assert.Equal(t, len(want), logged.Len(), "%s: %v", yaml, logged.All()) {
+			for i, entry := range logged.All() {
+				assert.Contains(t, entry.Message, want[i])
+			}
+		}
+	}
 }

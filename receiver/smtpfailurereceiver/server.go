@@ -372,7 +372,7 @@ func (r *smtpFailureReceiver) fail(w http.ResponseWriter, req *http.Request, err
 }
 
 // handleServerError responds to what confighttp refuses. An unknown coding, and a size that snappy
-// declares, are told by confighttp's text only; TestTextsOfConfighttp notices when it changes.
+// declares, are told by confighttp's text only; TestConfighttpErrorTexts notices when it changes.
 func (r *smtpFailureReceiver) handleServerError(w http.ResponseWriter, req *http.Request, text string, status int) {
 	if status == http.StatusUnauthorized {
 		respond(w, req, responseUnauthorized, "")
