@@ -101,18 +101,17 @@ var headerCases = []struct{ name, header, reason string }{
 func TestParseSignature(t *testing.T) {
 	for _, tc := range headerCases {
 		p, err := parseSignature([]string{tc.header})
-		if tc.reason != "" {
-			assertRefused(t, tc.reason, err, tc.name)
+		require.Equal(t, tc.reason, outcomeOf(err), tc.name)
+		if err != nil {
 			continue
 		}
-		require.NoError(t, err, tc.name)
 		assert.Equal(t, goodName, p.keyID, tc.name)
 		assert.Empty(t, strings.Trim(string(p.signature), "\x00"), tc.name)
 		assert.Equal(t, strings.Fields(listText), p.covered, tc.name)
 	}
 	for algorithm := range strings.FieldsSeq("hs2019 hmac-sha256 rsa-sha1 rsa-md5 rsa-sha512 ed25519 none") {
 		_, err := parseSignature([]string{headerWith("rsa-sha256", algorithm)})
-		assertRefused(t, ReasonUnsupportedAlgorithm, err, algorithm)
+		assert.Equal(t, ReasonUnsupportedAlgorithm, outcomeOf(err), algorithm)
 	}
 }
 
@@ -125,37 +124,32 @@ func TestParseCoveredBound(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, covered, maxCovered)
 	_, err = parseCovered(list + " y")
-	assertRefused(t, ReasonMalformedSignature, err)
+	assert.Equal(t, ReasonMalformedSignature, outcomeOf(err))
 }
 
 func TestKeyNames(t *testing.T) {
-	for name, valid := range map[string]bool{
-		"ONE._DomainKey.Copernica.COM":       true,
-		"1" + keyDomain:                      true,
-		"x-1" + keyDomain:                    true,
-		strings.Repeat("a", 63) + keyDomain:  true,
-		strings.Repeat("a", 64) + keyDomain:  false,
-		"one._domainkey.copernica.com.":      false,
-		keyDomain:                            false,
-		"a.one" + keyDomain:                  false,
-		"one._domainkey.copernica.com.evil":  false,
-		"one._domainkey.evilcopernica.com":   false,
-		"evil.com/._domainkey.copernica.com": false,
-		"o_e" + keyDomain:                    false,
-		"-one" + keyDomain:                   false,
-		"one-" + keyDomain:                   false,
-		"*" + keyDomain:                      false,
-		" one" + keyDomain:                   false,
-		"\u00e9" + keyDomain:                 false,
-		"o\u212Ae" + keyDomain:               false, // the sign for kelvin, whose lower case is k
-		"one._domain\u212Aey.copernica.com":  false,
+	for name, reason := range map[string]string{
+		"ONE._DomainKey.Copernica.COM":       accepted,
+		"1" + keyDomain:                      accepted,
+		"x-1" + keyDomain:                    accepted,
+		strings.Repeat("a", 63) + keyDomain:  accepted,
+		strings.Repeat("a", 64) + keyDomain:  ReasonUnknownSelector,
+		"one._domainkey.copernica.com.":      ReasonUnknownSelector,
+		keyDomain:                            ReasonUnknownSelector,
+		"a.one" + keyDomain:                  ReasonUnknownSelector,
+		"one._domainkey.copernica.com.evil":  ReasonUnknownSelector,
+		"one._domainkey.evilcopernica.com":   ReasonUnknownSelector,
+		"evil.com/._domainkey.copernica.com": ReasonUnknownSelector,
+		"o_e" + keyDomain:                    ReasonUnknownSelector,
+		"-one" + keyDomain:                   ReasonUnknownSelector,
+		"one-" + keyDomain:                   ReasonUnknownSelector,
+		"*" + keyDomain:                      ReasonUnknownSelector,
+		" one" + keyDomain:                   ReasonUnknownSelector,
+		"\u00e9" + keyDomain:                 ReasonUnknownSelector,
+		"o\u212Ae" + keyDomain:               ReasonUnknownSelector, // the sign for kelvin, whose lower case is k
+		"one._domain\u212Aey.copernica.com":  ReasonUnknownSelector,
 	} {
-		p, err := parseSignature([]string{headerWith(goodName, name)})
-		if !valid {
-			assertRefused(t, ReasonUnknownSelector, err, name)
-			continue
-		}
-		require.NoError(t, err, name)
-		assert.Equal(t, strings.ToLower(name), p.keyID)
+		_, err := parseSignature([]string{headerWith(goodName, name)})
+		assert.Equal(t, reason, outcomeOf(err), name)
 	}
 }

@@ -86,12 +86,12 @@ func TestCloseEndsLookups(t *testing.T) {
 	dns.Set(goodName, signaturetest.Answer{Silent: true})
 	f := newFixture(t, func(o *Options) { o.Resolver = NewResolver(dns.Address) })
 	r := parse(t, newRequest(goodKey()).Sign())
-	done := make(chan error)
+	done := make(chan string)
 	go func() { done <- f.check(r) }()
 	require.Eventually(t, func() bool { return dns.Count(goodName) > 0 }, 10*time.Second, time.Millisecond)
 	began := time.Now()
 	f.Close()
-	assertUnavailable(t, <-done)
+	assert.Equal(t, keyUnavailable, <-done)
 	assert.Less(t, time.Since(began), 2*time.Second)
 }
 
