@@ -1,8 +1,6 @@
 package smtpfailurereceiver
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +9,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -142,7 +139,8 @@ func TestIncompleteBody(t *testing.T) {
 		assert.Equal(t, http.StatusRequestTimeout, statusFrom(t, dial(t, address, head+coding+"\r\n\r\n\x1f")), coding)
 	}
 	require.NoError(t, dial(t, address, head+"\r\n\r\nid=1").Close())
-	require.Eventually(t, func() bool { return run.count(t, requests("incomplete", 400)) == "1" }, patience, time.Millisecond)
+	incomplete := func() bool { return run.count(t, requests("incomplete", 400)) == "1" }
+	require.Eventually(t, incomplete, patience, time.Millisecond)
 	assert.Equal(t, "3", run.count(t, requests("too_slow", 408)))
 	assert.Zero(t, run.logs.LogRecordCount())
 }
@@ -151,7 +149,7 @@ func TestBodyLimit(t *testing.T) {
 	config := defaultConfig()
 	config.HTTP.MaxRequestBodySize = 10
 	run := startRun(t, config, asItIs)
-	for body, status := range map[string]int{"id=1234567": http.StatusOK, "id=12345678": http.StatusRequestEntityTooLarge} {
+	for body, status := range map[string]int{"id=1234567": 200, "id=12345678": 413} {
 		for _, length := range []int64{int64(len(body)), -1} { // -1: the length is not sent
 			request := newForm(t.Context(), run.url(), body)
 			request.ContentLength = length
@@ -170,12 +168,10 @@ func TestContentTypes(t *testing.T) {
 	}{
 		{"", "", true},
 		{" ", "", true},
-		{"application/x-www-form-urlencoded", "", true},
 		{"Application/X-WWW-Form-Urlencoded ; Charset=UTF-8", "UTF-8", true},
 		{`application/json;charset="koi8-r"`, "koi8-r", true},
 		{"application/json; charset", "", true},
 		{"application/json; charset=latin1; charset=utf-8", "", true},
-		{"application/json;", "", true},
 		{"text/plain", "", false},
 		{"application/json/x", "", false},
 	} {
@@ -186,31 +182,18 @@ func TestContentTypes(t *testing.T) {
 }
 
 func TestContentCodings(t *testing.T) {
-	run := startRun(t, defaultConfig(), asItIs)
-	var zipped bytes.Buffer
-	writer := gzip.NewWriter(&zipped)
-	_, err := io.WriteString(writer, "id=1")
-	require.NoError(t, err)
-	require.NoError(t, writer.Close())
-	for _, tc := range []struct {
-		codings []string
-		body    string
-		status  int
-	}{
-		{[]string{" Identity "}, "id=1", http.StatusOK},
-		{[]string{""}, "id=1", http.StatusOK},
-		{[]string{"identity, IDENTITY"}, "id=1", http.StatusOK},
-		{[]string{"GZip"}, zipped.String(), http.StatusOK},
-		{[]string{"identity, X-GZIP"}, zipped.String(), http.StatusOK},
-		{[]string{"gzip", "identity"}, zipped.String(), http.StatusOK},
-		{[]string{"gzip, gzip"}, zipped.String(), http.StatusUnsupportedMediaType},
-		{[]string{"x-compress"}, "id=1", http.StatusUnsupportedMediaType},
+	for _, tc := range []struct{ codings, want []string }{
+		{nil, nil},
+		{[]string{""}, nil},
+		{[]string{" Identity , IDENTITY"}, nil},
+		{[]string{"GZip"}, []string{"gzip"}},
+		{[]string{"identity, X-GZIP"}, []string{"gzip"}},
+		{[]string{"gzip", "identity"}, []string{"gzip"}},
+		{[]string{"x-gzip", "br"}, []string{"gzip, br"}},
 	} {
-		request := newForm(t.Context(), run.url(), tc.body)
-		request.Header["Content-Encoding"] = tc.codings
-		got, err := do(http.DefaultClient, request)
-		require.NoError(t, err)
-		assert.Equal(t, tc.status, got.status, "%q", tc.codings)
+		header := http.Header{"Content-Encoding": tc.codings}
+		normalizeEncoding(header)
+		assert.Equal(t, tc.want, header["Content-Encoding"], "%q", tc.codings)
 	}
 }
 
@@ -224,6 +207,7 @@ func TestConfighttpErrorTexts(t *testing.T) {
 		status             int
 	}{
 		{"unknown coding", "br", "id=1", http.StatusUnsupportedMediaType},
+		{"two codings", "gzip, gzip", "id=1", http.StatusUnsupportedMediaType},
 		{"not compressed", "gzip", "id=1", http.StatusBadRequest},
 		{"large when decoded", "snappy", "\xff\xff\x7f" + strings.Repeat("x", 50), http.StatusRequestEntityTooLarge},
 		{"large as it is", "snappy", "\x05" + strings.Repeat("x", 200), http.StatusRequestEntityTooLarge},
@@ -271,8 +255,9 @@ func TestAuthentication(t *testing.T) {
 	}
 	assert.Equal(t, 1, run.logs.LogRecordCount())
 
+	// Ownership files need no credentials.
 	got := exchangeRaw(t, address, []byte("GET /check.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
-	assert.Equal(t, "200 OK\nContent-Type: text/plain; charset=utf-8\n\n1a2b3c\n", got, "ownership files need no credentials")
+	assert.Equal(t, "200 OK\nContent-Type: text/plain; charset=utf-8\n\n1a2b3c\n", got)
 }
 
 // hiding is a writer that does not tell what it wraps.
@@ -288,29 +273,25 @@ func TestMiddlewareMayWrapTheWriter(t *testing.T) {
 	assert.Equal(t, "1", run.count(t, requests("invalid", 400)))
 }
 
-func TestRequestRewrittenByMiddlewareIsNotVerified(t *testing.T) {
-	for name, tc := range map[string]struct {
-		line    string
-		rewrite func(*http.Request)
-	}{
-		"path":   {"POST /hooks/failures", func(r *http.Request) { r.URL.Path = strings.TrimPrefix(r.URL.Path, "/hooks") }},
-		"method": {"post /failures", func(r *http.Request) { r.Method = strings.ToUpper(r.Method) }},
+func TestRequestRewrittenByMiddlewareIsRefused(t *testing.T) {
+	for line, rewrite := range map[string]func(*http.Request){
+		"POST /hooks/failures": func(r *http.Request) { r.URL.Path = strings.TrimPrefix(r.URL.Path, "/hooks") },
+		"post /failures":       func(r *http.Request) { r.Method = strings.ToUpper(r.Method) },
 	} {
-		t.Run(name, func(t *testing.T) {
-			resolver := func(r *smtpFailureReceiver) { r.resolver = records{} }
-			run := startWithMiddleware(t, signedConfig("environment-1"), resolver, func(next http.Handler) http.Handler {
-				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					tc.rewrite(r)
-					next.ServeHTTP(w, r)
-				})
+		prepare := func(r *smtpFailureReceiver) { r.resolver = records{} }
+		wrap := func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				rewrite(r)
+				next.ServeHTTP(w, r)
 			})
-			got := exchangeRaw(t, run.receiver.listener.Addr(),
-				[]byte(tc.line+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 13\r\n\r\nid=1&code=550"))
-			assert.Contains(t, got, "401 Unauthorized")
-			assert.Contains(t, got, "WWW-Authenticate: Signature")
-			assert.Zero(t, run.logs.LogRecordCount())
-			assert.Equal(t, "1", run.count(t, "otelcol_smtp_failure_refusals{reason=not_checked,receiver=smtp_failure}"))
-		})
+		}
+		run := startWithMiddleware(t, signedConfig("environment-1"), prepare, wrap)
+		got := exchangeRaw(t, run.receiver.listener.Addr(),
+			[]byte(line+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 13\r\n\r\nid=1&code=550"))
+		assert.Equal(t, unauthorized, got, line)
+		assert.Zero(t, run.logs.LogRecordCount())
+		const refusals = "otelcol_smtp_failure_refusals{reason=not_checked,receiver=smtp_failure}"
+		assert.Equal(t, "1", run.count(t, refusals))
 	}
 }
 
@@ -325,23 +306,4 @@ func TestResponsesOfOthersAreCounted(t *testing.T) {
 	answer := exchangeRaw(t, address, []byte("OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
 	assert.Contains(t, answer, "404 Not Found")
 	assert.Equal(t, "1", run.count(t, requests("not_found", 404)))
-}
-
-// net/http responds to these before there is a request that could be counted.
-func TestResponsesOfTheServer(t *testing.T) {
-	run := startRun(t, defaultConfig(), asItIs)
-	for _, tc := range []struct {
-		name, version, header string
-		status                int
-	}{
-		{"no host", "HTTP/1.1", "", http.StatusBadRequest},
-		{"unknown transfer coding", "HTTP/1.1", "Host: a\r\nTransfer-Encoding: parcel\r\n", http.StatusNotImplemented},
-		{"unknown expectation", "HTTP/1.1", "Host: a\r\nExpect: nothing\r\n", http.StatusExpectationFailed},
-		{"unknown version", "HTTP/4.0", "Host: a\r\n", http.StatusHTTPVersionNotSupported},
-	} {
-		request := "POST " + defaultPath + " " + tc.version + "\r\n" + tc.header + "\r\n"
-		got := exchangeRaw(t, run.receiver.listener.Addr(), []byte(request))
-		assert.Contains(t, got, strconv.Itoa(tc.status)+" ", tc.name)
-	}
-	assert.NotRegexp(t, requestsMetric+`\{.*\} [1-9]`, run.selfTelemetry(t))
 }

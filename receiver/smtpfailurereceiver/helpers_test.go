@@ -241,7 +241,8 @@ func (r *run) count(t *testing.T, name string) string {
 
 // requests returns the name of the counter of requests that ended so.
 func requests(outcome string, status int) string {
-	return fmt.Sprintf("%s{http.response.status_code=%d,outcome=%s,receiver=smtp_failure}", requestsMetric, status, outcome)
+	const attributes = "{http.response.status_code=%d,outcome=%s,receiver=smtp_failure}"
+	return fmt.Sprintf(requestsMetric+attributes, status, outcome)
 }
 
 const (

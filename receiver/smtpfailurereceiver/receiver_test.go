@@ -58,7 +58,8 @@ func TestConcurrentReportsAreAllCounted(t *testing.T) {
 			config.Aggregation.Temporality = tc.temporality
 			run := startRun(t, config, asItIs)
 
-			client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections}}
+			transport := &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections}
+			client := &http.Client{Transport: transport}
 			defer client.CloseIdleConnections()
 			order := rand.New(rand.NewPCG(1, 2)).Perm(reports)
 			var sent atomic.Int64
@@ -67,7 +68,8 @@ func TestConcurrentReportsAreAllCounted(t *testing.T) {
 				sending.Go(func() {
 					for i := int(sent.Add(1)) - 1; i < reports; i = int(sent.Add(1)) - 1 {
 						n := order[i]
-						form := fmt.Sprintf("id=%d&time=%d&code=%d&tags[]=all&tags[]=tag%d", i, 1_795_000_000+n*tc.spread, 550+n%4, n%10)
+						form := fmt.Sprintf("id=%d&time=%d&code=%d&tags[]=all&tags[]=tag%d",
+							i, 1_795_000_000+n*tc.spread, 550+n%4, n%10)
 						answer, err := do(client, newForm(t.Context(), run.url(), form))
 						if err != nil || answer.status != http.StatusOK {
 							t.Errorf("%d, %v", answer.status, err)
@@ -78,7 +80,8 @@ func TestConcurrentReportsAreAllCounted(t *testing.T) {
 			}
 			sending.Wait()
 			require.NoError(t, run.receiver.Shutdown(t.Context()))
-			assert.Equal(t, map[string]int64{failuresMetric: int64(reports), byTagMetric: int64(2 * reports)}, totals(run.metrics))
+			want := int64(reports)
+			assert.Equal(t, map[string]int64{failuresMetric: want, byTagMetric: 2 * want}, totals(run.metrics))
 			assert.Equal(t, reports, run.logs.LogRecordCount())
 			assert.Equal(t, strconv.Itoa(reports), run.count(t, requests("accepted", 200)))
 		})
@@ -231,37 +234,16 @@ func TestShutdownFinishesRequestsInFlight(t *testing.T) {
 	assert.Equal(t, map[string]int64{failuresMetric: 1}, totals(run.metrics))
 }
 
-func TestShutdownCutsRequestsOffAtItsDeadline(t *testing.T) {
-	logs, arrived, release := blockingLogs()
-	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs = logs })
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_, err := do(http.DefaultClient, newForm(context.WithoutCancel(t.Context()), run.url(), "id=1"))
-		assert.Error(t, err)
-	}()
-	<-arrived
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	require.ErrorContains(t, run.receiver.Shutdown(ctx), "requests were cut off")
-	run.receiver.shutdownErr = nil // for the clean-up of the run
-	close(release)
-	<-ended
-}
-
 func TestInstanceForOneSignal(t *testing.T) {
-	t.Run("logs", func(t *testing.T) {
-		run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.metrics = nil })
-		assert.Equal(t, http.StatusOK, run.post(t, "id=1").status)
-		assert.Equal(t, 1, run.logs.LogRecordCount())
-		assert.Empty(t, run.receiver.counters.instruments)
-	})
-	t.Run("metrics", func(t *testing.T) {
-		run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs = nil })
-		assert.Equal(t, http.StatusOK, run.post(t, "id=1").status)
-		require.NoError(t, run.receiver.Shutdown(t.Context()))
-		assert.Equal(t, int64(1), totals(run.metrics)[failuresMetric])
-	})
+	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.metrics = nil })
+	assert.Equal(t, http.StatusOK, run.post(t, "id=1").status)
+	assert.Equal(t, 1, run.logs.LogRecordCount())
+	assert.Empty(t, run.receiver.counters.instruments)
+
+	run = startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs = nil })
+	assert.Equal(t, http.StatusOK, run.post(t, "id=1").status)
+	require.NoError(t, run.receiver.Shutdown(t.Context()))
+	assert.Equal(t, int64(1), totals(run.metrics)[failuresMetric])
 }
 
 // createLogs creates a receiver for logs only.
@@ -291,7 +273,8 @@ func TestStartErrors(t *testing.T) {
 		config := defaultConfig()
 		change(config)
 		r := createLogs(t, config)
-		require.ErrorContains(t, r.Start(t.Context(), &hostWith{extensions: map[component.ID]component.Component{}}), message)
+		host := &hostWith{extensions: map[component.ID]component.Component{}}
+		require.ErrorContains(t, r.Start(t.Context(), host), message)
 		require.NoError(t, r.Shutdown(t.Context()))
 	}
 }
@@ -355,8 +338,9 @@ func TestStartOnUnixSocket(t *testing.T) {
 
 func TestShutdownBeforeStart(t *testing.T) {
 	factory, config := NewFactory(), defaultConfig()
+	settings := receivertest.NewNopSettings(metadata.Type)
 	create := func() component.Component {
-		r, err := factory.CreateLogs(t.Context(), receivertest.NewNopSettings(metadata.Type), config, consumertest.NewNop())
+		r, err := factory.CreateLogs(t.Context(), settings, config, consumertest.NewNop())
 		require.NoError(t, err)
 		return r
 	}
@@ -368,7 +352,6 @@ func TestShutdownBeforeStart(t *testing.T) {
 	assert.NotSame(t, first, create(), "the configuration can be used again")
 
 	config.Timezone = "Mars/Olympus_Mons"
-	settings := receivertest.NewNopSettings(metadata.Type)
 	_, err := NewFactory().CreateLogs(t.Context(), settings, config, consumertest.NewNop())
 	require.ErrorContains(t, err, "timezone")
 	_, err = NewFactory().CreateMetrics(t.Context(), settings, config, consumertest.NewNop())

@@ -11,32 +11,34 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/signature"
 )
 
-// It is well when every part of it is.
-func TestStatus(t *testing.T) {
+func TestStatusIsOKWhenAllPartsWork(t *testing.T) {
 	disk := errors.New("the disk is full")
-	store := func(err error) func(*status) { return func(s *status) { s.set(partStore, err) } }
-	lookup := func(outcome string) func(*status) { return func(s *status) { s.lookedUp(outcome) } }
+	const fails, works = signature.LookupFailed, signature.LookupFound
 	for _, tc := range []struct {
 		name  string
-		steps []func(*status)
+		steps []any   // an error of the store or nil, or the outcome of a lookup
 		want  []error // nil stands for OK
 	}{
-		{"nothing fails", []func(*status){store(nil), lookup(signature.LookupFound), lookup(signature.LookupAbsent)}, nil},
-		{"the store fails and recovers", []func(*status){store(disk), store(disk), store(nil)}, []error{disk, nil}},
-		{
-			"lookups fail and recover",
-			[]func(*status){lookup(signature.LookupTimeout), lookup(signature.LookupFailed), lookup(signature.LookupLimited), lookup(signature.LookupRevoked)},
-			[]error{errKeyLookup, nil},
-		},
-		{"the store recovers first", []func(*status){lookup(signature.LookupFailed), store(disk), store(nil), lookup(signature.LookupFound)}, []error{errKeyLookup, disk, errKeyLookup, nil}},
-		{"the keys recover first", []func(*status){store(disk), lookup(signature.LookupFailed), lookup(signature.LookupFound), store(nil)}, []error{disk, errKeyLookup, disk, nil}},
+		{"nothing fails", []any{nil, works, signature.LookupAbsent}, nil},
+		{"store", []any{disk, disk, nil}, []error{disk, nil}},
+		{"timeout", []any{signature.LookupTimeout, fails, signature.LookupRevoked}, []error{errKeyLookup, nil}},
+		{"limited lookup", []any{fails, signature.LookupLimited}, []error{errKeyLookup}},
+		{"store works first", []any{fails, disk, nil, works}, []error{errKeyLookup, disk, errKeyLookup, nil}},
+		{"lookup works first", []any{disk, fails, works, nil}, []error{disk, errKeyLookup, disk, nil}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			events := make(chan *componentstatus.Event, 10)
 			s := &status{logger: zap.NewNop()}
 			s.add(&hostWith{status: events})
 			for _, step := range tc.steps {
-				step(s)
+				switch step := step.(type) {
+				case string:
+					s.lookedUp(step)
+				case error:
+					s.set(partStore, step)
+				case nil:
+					s.set(partStore, nil)
+				}
 			}
 			close(events)
 			var got []error
