@@ -115,41 +115,41 @@ func readRecords(t *testing.T, path string) (records []map[string]any) {
 	return records
 }
 
-// reply is a response, without what differs from one time to the next.
-type reply struct {
+// rawResponse is a response, without what differs from one time to the next.
+type rawResponse struct {
 	status       int
 	header, body string
 }
 
-// wire is one connection, over which a test sends what it likes.
-type wire struct {
+// rawConn is one connection, over which a test sends what it likes.
+type rawConn struct {
 	net.Conn
 	reader *bufio.Reader
 }
 
-func dial(address string) (*wire, error) {
+func dial(address string) (*rawConn, error) {
 	connection, err := net.DialTimeout("tcp", address, 30*time.Second)
 	if err != nil {
 		return nil, err
 	}
-	return &wire{connection, bufio.NewReader(connection)}, nil
+	return &rawConn{connection, bufio.NewReader(connection)}, nil
 }
 
 // exchange sends a request and reads the response.
-func (w *wire) exchange(raw string) (reply, error) {
+func (w *rawConn) exchange(raw string) (rawResponse, error) {
 	if err := w.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		return reply{}, err
+		return rawResponse{}, err
 	}
 	if _, err := io.WriteString(w, raw); err != nil {
-		return reply{}, err
+		return rawResponse{}, err
 	}
 	return w.read()
 }
 
-func (w *wire) read() (reply, error) {
+func (w *rawConn) read() (rawResponse, error) {
 	response, err := http.ReadResponse(w.reader, nil)
 	if err != nil {
-		return reply{}, err
+		return rawResponse{}, err
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
@@ -158,14 +158,14 @@ func (w *wire) read() (reply, error) {
 	response.Header.Del("Connection")
 	var header strings.Builder
 	_ = response.Header.Write(&header) // It is written to memory.
-	return reply{response.StatusCode, header.String(), string(body)}, err
+	return rawResponse{response.StatusCode, header.String(), string(body)}, err
 }
 
 // exchangeOnce does the same over a connection of its own.
-func exchangeOnce(address, raw string) (reply, error) {
+func exchangeOnce(address, raw string) (rawResponse, error) {
 	w, err := dial(address)
 	if err != nil {
-		return reply{}, err
+		return rawResponse{}, err
 	}
 	defer w.Close()
 	return w.exchange(raw)

@@ -192,7 +192,7 @@ func floods(t *testing.T, badlySigned *signaturetest.Request) func(net.Conn) err
 		calls = append(calls, r.Sign().Raw())
 	}
 	return func(conn net.Conn) error {
-		w := &wire{conn, bufio.NewReader(conn)}
+		w := &rawConn{conn, bufio.NewReader(conn)}
 		for i := rand.IntN(len(calls)); ; i++ {
 			got, err := w.exchange(calls[i%len(calls)])
 			if err != nil {

@@ -211,7 +211,7 @@ func TestNginx(t *testing.T) {
 				}
 				for err == nil && !over.Load() {
 					begun := restarted.Load()
-					var got reply
+					var got rawResponse
 					got, err = w.exchange(raw)
 					switch {
 					case got.status == http.StatusOK:

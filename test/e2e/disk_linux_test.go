@@ -116,8 +116,8 @@ func testDiskFull(t *testing.T, c *collector, s *sink, fill, free func() error) 
 	c.checkRunning(t)
 	all = slices.Concat(all, accepted, refused)
 	waitForTotals(t, c, s, all)
-	handedOver, resent := s.surplus()
-	assert.Zero(t, handedOver+resent, "records that came again, though the process lived on")
+	byReceiver, byExporter := s.repeats()
+	assert.Zero(t, byReceiver+byExporter, "records that came again, though the process lived on")
 
 	// Once more, and this time it is killed. What was accepted is there after the restart, and what
 	// was not may be sent again.
@@ -139,8 +139,8 @@ func testDiskFull(t *testing.T, c *collector, s *sink, fill, free func() error) 
 	s.checkSeries(t)
 	// Those that were refused before the kill had been handed over, once each, since nobody tried
 	// them again.
-	handedOver, resent = s.surplus()
-	assert.LessOrEqual(t, handedOver+resent, len(refused), "records that came again")
+	byReceiver, byExporter = s.repeats()
+	assert.LessOrEqual(t, byReceiver+byExporter, len(refused), "records that came again")
 }
 
 // waitForTotals waits for totals that are sent from now on.

@@ -88,7 +88,7 @@ func TestFaults(t *testing.T) {
 	s.checkRecords(t, ids)
 	s.checkSeries(t)
 	unexplained := 0
-	for id, n := range s.handedOverAgain() {
+	for id, n := range s.repeatsByReceiver() {
 		// A report that is handed over again was under way when the collector was killed, and so
 		// was a request with it.
 		if cut := f.sender.cut[id]; n > cut {
@@ -96,9 +96,9 @@ func TestFaults(t *testing.T) {
 			unexplained += n - cut
 		}
 	}
-	handedOver, resent := s.surplus()
-	assert.LessOrEqual(t, handedOver, f.explainedHandedOver(), "records handed over again")
-	assert.LessOrEqual(t, resent, f.explainedResent(), "records sent again")
+	byReceiver, byExporter := s.repeats()
+	assert.LessOrEqual(t, byReceiver, f.explainedByReceiver(), "records handed over again")
+	assert.LessOrEqual(t, byExporter, f.explainedByExporter(), "records sent again")
 	f.print(t, unexplained, ids, want)
 }
 
@@ -237,19 +237,19 @@ func (f *faults) failRepeatedly(ctx context.Context, random *rand.Rand) error {
 	return nil
 }
 
-// explainedHandedOver is how many records the receiver may have handed to the pipeline twice: those
+// explainedByReceiver is how many records the receiver may have handed to the pipeline twice: those
 // of the reports that were under way at a kill, after the exporter's queue took the record and
 // before the store took the report. Each needs a request in flight, of which there is one for each
 // connection, and one more for each that the sender gave up on.
-func (f *faults) explainedHandedOver() int {
+func (f *faults) explainedByReceiver() int {
 	return f.kills*f.plan.connections + f.sender.responses[timedOut]
 }
 
-// explainedResent is how many records the exporter may have sent twice: those that the sink knows
+// explainedByExporter is how many records the exporter may have sent twice: those that the sink knows
 // it took without a response that came through, and all in flight whenever it cannot know: when the
 // collector is killed, when the sink dies, and when it answers just as the exporter gives up. The
 // exporter has at most 10 requests in flight, each with a record for each connection.
-func (f *faults) explainedResent() int {
+func (f *faults) explainedByExporter() int {
 	return f.sink.Unacknowledged() +
 		(f.kills+f.outages[otlpsink.Down]+f.outages[otlpsink.HoldResponse])*10*f.plan.connections
 }
@@ -262,7 +262,7 @@ func (f *faults) print(t *testing.T, unexplained int, ids []string, want totals)
 		responses = append(responses, fmt.Sprintf("%s: %d", response, f.sender.responses[response]))
 	}
 	_, miscounted := f.sink.totals().difference(want)
-	handedOver, resent := f.sink.surplus()
+	byReceiver, byExporter := f.sink.repeats()
 	printTable(t, [][2]any{
 		{"distinct failures, and deliveries", fmt.Sprintf("%d, %d", f.plan.reports, f.plan.deliveries)},
 		{"sent, copies included", f.sends},
@@ -279,11 +279,11 @@ func (f *faults) print(t *testing.T, unexplained int, ids []string, want totals)
 		{
 			"surplus records handed over by the receiver",
 			fmt.Sprintf("%d; without a request that was cut off: %d; the kills explain up to %d",
-				handedOver, unexplained, f.explainedHandedOver()),
+				byReceiver, unexplained, f.explainedByReceiver()),
 		},
 		{
 			"surplus records sent by the exporter",
-			fmt.Sprintf("%d; kills and outages explain up to %d", resent, f.explainedResent()),
+			fmt.Sprintf("%d; kills and outages explain up to %d", byExporter, f.explainedByExporter()),
 		},
 		{"duration", f.took.Round(100 * time.Millisecond)},
 		{

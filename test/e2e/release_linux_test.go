@@ -28,8 +28,8 @@ import (
 
 var packages = flag.Bool("packages", false, "check, install and start what `make snapshot` has made in dist/")
 
-// made returns the files of the release whose names match.
-func made(t *testing.T, pattern string) []string {
+// releaseFiles returns the files of the release whose names match.
+func releaseFiles(t *testing.T, pattern string) []string {
 	t.Helper()
 	if !*packages {
 		t.Skip("make packages runs it, after make snapshot")
@@ -39,10 +39,10 @@ func made(t *testing.T, pattern string) []string {
 	return found
 }
 
-// oneMade returns the first of them, which has to be there.
-func oneMade(t *testing.T, pattern string) string {
+// releaseFile returns the first of them, which has to be there.
+func releaseFile(t *testing.T, pattern string) string {
 	t.Helper()
-	found := made(t, pattern)
+	found := releaseFiles(t, pattern)
 	require.NotEmpty(t, found, "there is no %s in dist/: run `make snapshot` first", pattern)
 	return found[0]
 }
@@ -50,14 +50,14 @@ func oneMade(t *testing.T, pattern string) string {
 // TestRelease looks at the files that a release consists of: their checksums, what the archives
 // hold, and the bills of materials.
 func TestRelease(t *testing.T) {
-	sums := readFile(t, oneMade(t, "SHA256SUMS"))
-	released := made(t, "otelcol-smtpfailure_*")
+	sums := readFile(t, releaseFile(t, "SHA256SUMS"))
+	released := releaseFiles(t, "otelcol-smtpfailure_*")
 	for _, file := range released {
 		assert.Contains(t, sums, fmt.Sprintf("%x  %s\n", sha256.Sum256([]byte(readFile(t, file))), filepath.Base(file)))
 	}
 	assert.Equal(t, len(released), strings.Count(sums, "\n"), "lines of SHA256SUMS")
 
-	archives := slices.Concat(made(t, "*.tar.gz"), made(t, "*.zip"))
+	archives := slices.Concat(releaseFiles(t, "*.tar.gz"), releaseFiles(t, "*.zip"))
 	require.NotEmpty(t, archives)
 	for _, archive := range archives {
 		t.Run(filepath.Base(archive), func(t *testing.T) {
@@ -161,7 +161,7 @@ func checkBillOfMaterials(t *testing.T, program []byte, bill string) {
 // TestPackage installs the deb in a root of its own and starts what the unit starts, as the user
 // that the package makes.
 func TestPackage(t *testing.T) {
-	deb, folder := oneMade(t, "*_linux_"+runtime.GOARCH+".deb"), t.TempDir()
+	deb, folder := releaseFile(t, "*_linux_"+runtime.GOARCH+".deb"), t.TempDir()
 	database := folder + "/var/lib/dpkg"
 	for _, directory := range []string{database + "/info", database + "/updates", folder + "/etc", folder + "/tmp"} {
 		require.NoError(t, os.MkdirAll(directory, 0o755))
@@ -247,7 +247,7 @@ func statusField(t *testing.T, pid int, name string) string {
 // command as its user, its health check, the README's call, and SIGTERM. Under chroot isolation it
 // shares this machine's network.
 func TestImage(t *testing.T) {
-	oneMade(t, "linux-"+runtime.GOARCH+"_linux_*")
+	releaseFile(t, "linux-"+runtime.GOARCH+"_linux_*")
 	folder := t.TempDir()
 	buildah := func(args ...string) *exec.Cmd {
 		store := []string{"--root", folder + "/root", "--runroot", folder + "/run", "--storage-driver", "vfs"}
@@ -265,7 +265,7 @@ func TestImage(t *testing.T) {
 	}
 	build("--build-arg", "VERSION="+version, "--tag", "release", ".")
 	for _, other := range []string{"amd64", "arm64"} {
-		if other != runtime.GOARCH && len(made(t, "linux-"+other+"_linux_*")) > 0 {
+		if other != runtime.GOARCH && len(releaseFiles(t, "linux-"+other+"_linux_*")) > 0 {
 			build("--platform", "linux/"+other, "--tag", other, ".")
 		}
 	}

@@ -70,14 +70,14 @@ func sendSigned(t *testing.T, c *collector, id string) int {
 
 // The responses that matter here, whole.
 var (
-	accepted = reply{http.StatusOK, "Content-Length: 0\r\n", ""}
-	refused  = reply{
+	accepted = rawResponse{http.StatusOK, "Content-Length: 0\r\n", ""}
+	refused  = rawResponse{
 		http.StatusUnauthorized,
 		"Content-Length: 13\r\nContent-Type: text/plain; charset=utf-8\r\nWww-Authenticate: Signature\r\n" +
 			"X-Content-Type-Options: nosniff\r\n",
 		"unauthorized\n",
 	}
-	keyUnavailable = reply{
+	keyUnavailable = rawResponse{
 		http.StatusServiceUnavailable,
 		"Content-Length: 66\r\nContent-Type: text/plain; charset=utf-8\r\nRetry-After: 10\r\n" +
 			"X-Content-Type-Options: nosniff\r\n",
@@ -290,7 +290,7 @@ type signedRun struct {
 }
 
 // check sends a call and compares the response, and what is counted.
-func (s *signedRun) check(t *testing.T, raw, id string, want reply, counted ...string) {
+func (s *signedRun) check(t *testing.T, raw, id string, want rawResponse, counted ...string) {
 	t.Helper()
 	before := tallyOf(t, s.collector)
 	got, err := exchangeOnce(s.address, raw)
@@ -396,14 +396,14 @@ func TestSignatureBehindAProxy(t *testing.T) {
 		"receivers::smtp_failure::signature::hosts=[]").start(t), nil, map[string]int{}}
 	for i, path := range []struct {
 		signed, sent, host string
-		want               reply
+		want               rawResponse
 	}{
 		{"/hooks/failures", "/failures", signaturetest.Host, accepted},
 		{"/hooks/failures?a=%2f", "/failures?a=%2f", "anything.example:1", accepted},
 		{"/failures", "/failures", signaturetest.Host, refused},
 		{"/hooks/hooks/failures", "/failures", signaturetest.Host, refused},
 		{"/h%6foks/failures", "/failures", signaturetest.Host, refused},
-		{"/hooks/failures", "/hooks/failures", signaturetest.Host, reply{status: http.StatusNotFound}},
+		{"/hooks/failures", "/hooks/failures", signaturetest.Host, rawResponse{status: http.StatusNotFound}},
 	} {
 		r := signedCall(fmt.Sprint("private-proxy-", i))
 		r.Target, r.Host = path.signed, path.host
@@ -432,7 +432,7 @@ func TestSignatureDNS(t *testing.T) {
 		r.Key, r.KeyID = key, name
 		return r.Sign().Raw(), id
 	}
-	check := func(t *testing.T, name string, key *rsa.PrivateKey, want reply, counted ...string) {
+	check := func(t *testing.T, name string, key *rsa.PrivateKey, want rawResponse, counted ...string) {
 		t.Helper()
 		raw, id := signed(name, key)
 		s.check(t, raw, id, want, counted...)
@@ -457,7 +457,7 @@ func TestSignatureDNS(t *testing.T) {
 	for i, test := range []struct {
 		name    string
 		answer  signaturetest.Answer
-		want    reply
+		want    rawResponse
 		counted []string
 		overTCP bool
 	}{

@@ -232,8 +232,8 @@ func (s *sink) taken() (n int) {
 	return n
 }
 
-// handedOverAgain returns how often the receiver handed over each report beyond once.
-func (s *sink) handedOverAgain() map[string]int {
+// repeatsByReceiver returns how often the receiver handed over each report beyond once.
+func (s *sink) repeatsByReceiver() map[string]int {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	again := make(map[string]int)
@@ -245,13 +245,13 @@ func (s *sink) handedOverAgain() map[string]int {
 	return again
 }
 
-// surplus returns how many records came in beyond one for each report: those that the receiver
+// repeats returns how many records came in beyond one for each report: those that the receiver
 // handed over again, and those that an exporter sent again.
-func (s *sink) surplus() (handedOver, resent int) {
-	for _, n := range s.handedOverAgain() {
-		handedOver += n
+func (s *sink) repeats() (byReceiver, byExporter int) {
+	for _, n := range s.repeatsByReceiver() {
+		byReceiver += n
 	}
-	return handedOver, s.taken() - len(s.ids()) - handedOver
+	return byReceiver, s.taken() - len(s.ids()) - byReceiver
 }
 
 // has reports whether every report has its record, if it makes one, and the totals are right.
