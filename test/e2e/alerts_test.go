@@ -22,8 +22,7 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/test/otlpsink"
 )
 
-// alertScale is how much faster time passes for the rules: an hour is 36 seconds. Nothing else of
-// them is changed.
+// alertScale is what every duration in the rules is divided by: an hour becomes 36 seconds.
 const alertScale = 100
 
 var (
@@ -67,12 +66,11 @@ func (m matching) match(labels map[model.LabelName]model.LabelValue) bool {
 	return true
 }
 
-// TestAlerts brings every alert of examples/prometheus/alerts.yaml about, from calls to firing in a
-// real Prometheus that scrapes the distribution.
+// TestAlerts makes every alert of examples/prometheus/alerts.yaml fire, by calls to the
+// distribution, which a real Prometheus scrapes.
 //
-// The rules are the ones in the files, with all their durations divided by alertScale, and so is
-// the lookback of Prometheus. What was recorded in the two weeks before, which some compare with,
-// is filled in before Prometheus starts. All else happens.
+// The durations in the rules and the lookback of Prometheus are divided by alertScale. What the
+// rules would have recorded in the two weeks before is filled in before Prometheus starts.
 func TestAlerts(t *testing.T) {
 	a := startAlerting(t)
 	const blocked = "550 5.7.1 Client host [192.0.2.1] blocked using zen.example"
@@ -105,7 +103,7 @@ func TestAlerts(t *testing.T) {
 			s.firesSince(t, began, "SMTPFailureRateHighByTag", matching{"email_tag": "autumn"})
 			s.firesSince(t, began, "SMTPFailureRateHighByProvider", matching{"email_recipient_domain": "example.com"})
 			s.firesSince(t, began, "SMTPFailureRateOfCause", matching{"error_type": "reputation_block"})
-			// Nothing is sent any more.
+			// No more calls are made.
 			s.firesSince(t, s.called, "SMTPFailureDeliveriesSilent", nil)
 		},
 		"silent": func(t *testing.T, s *alertService) {
@@ -170,7 +168,7 @@ func TestAlerts(t *testing.T) {
 	a.firedOnlyWhenCaused(t)
 }
 
-// demonstration is an alert that was brought about.
+// demonstration is an alert that was made to fire.
 type demonstration struct {
 	alert  string
 	labels matching
@@ -189,7 +187,7 @@ type alerting struct {
 	shown []demonstration
 }
 
-// alertService is a collector, which is a service of its own to the rules.
+// alertService is a collector with a service name of its own.
 type alertService struct {
 	*collector
 
@@ -259,8 +257,7 @@ func startAlerting(t *testing.T) *alerting {
 	recordHistory(t, data, time.Now())
 	a.server = startPrometheus(t, config, data, "--query.lookback-delta="+(5*time.Minute/alertScale).String())
 
-	// Failures as there always are: some before the first scrape, which only show that there are
-	// such counters, and some after it.
+	// The first failures only create the series, since they come before the first scrape.
 	a.failAsUsual(t)
 	a.until(t, `count(otelcol_smtp_failure_requests{outcome="accepted"} > 0) == 7`, hasResult)
 	a.until(t, `count(count by (job) (email_delivery_failures_total)) == 7`, hasResult)
@@ -272,7 +269,7 @@ func startAlerting(t *testing.T) *alerting {
 	return a
 }
 
-// failAsUsual reports some failures to every service but the one that accepts only signed calls.
+// failAsUsual sends the usual failures to every service but the one that accepts only signed calls.
 func (a *alerting) failAsUsual(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{"mail", "deferrals", "silent", "refused", "hanging", "full"} {
@@ -284,8 +281,7 @@ func (a *alerting) failAsUsual(t *testing.T) {
 	a.services["deferrals"].report(t, 1, "452 4.2.2")
 }
 
-// recordHistory fills in what the rules would have recorded in the two weeks before on quiet days,
-// in which reports came all the time.
+// recordHistory writes what the rules would have recorded in the two weeks before, on quiet days.
 func recordHistory(t *testing.T, data string, until time.Time) {
 	t.Helper()
 	known := func(job, cause, code, status string) string {
@@ -371,7 +367,7 @@ func (s *alertService) find(t *testing.T, alert string, want matching) *promv1.A
 	return nil
 }
 
-// fires brings an alert about, which must not fire before.
+// fires checks that an alert fires after the cause and did not before.
 func (s *alertService) fires(t *testing.T, cause func(), alert string, want matching) {
 	t.Helper()
 	require.Nil(t, s.find(t, alert, want), "%s fires before anything happened", alert)
@@ -380,7 +376,7 @@ func (s *alertService) fires(t *testing.T, cause func(), alert string, want matc
 	s.firesSince(t, began, alert, want)
 }
 
-// firesDuring brings an alert about by something that goes on until it fires.
+// firesDuring does the same with a cause that is repeated until the alert fires.
 func (s *alertService) firesDuring(t *testing.T, cause func(), alert string, want matching) {
 	t.Helper()
 	s.fires(t, func() {
@@ -393,7 +389,7 @@ func (s *alertService) firesDuring(t *testing.T, cause func(), alert string, wan
 	}, alert, want)
 }
 
-// firesSince waits until an alert fires that was brought about.
+// firesSince waits until an alert fires that was caused at began.
 func (s *alertService) firesSince(t *testing.T, began time.Time, alert string, want matching) {
 	t.Helper()
 	var found *promv1.Alert
@@ -413,8 +409,7 @@ func (s *alertService) firesSince(t *testing.T, began time.Time, alert string, w
 	s.alerting.shown = append(s.alerting.shown, demonstration{alert, labels, began})
 }
 
-// firedOnlyWhenCaused checks all that fired since Prometheus runs: nothing did before it was
-// brought about.
+// firedOnlyWhenCaused checks that no alert has fired before its cause.
 func (a *alerting) firedOnlyWhenCaused(t *testing.T) {
 	t.Helper()
 	fired := a.samples(t, `ALERTS{alertstate="firing"}[1h]`, time.Now())
@@ -431,12 +426,12 @@ func (a *alerting) firedOnlyWhenCaused(t *testing.T) {
 	assert.GreaterOrEqual(t, len(fired), len(a.shown))
 }
 
-// sideEffects are alerts that fire along with the ones that are brought about, and should.
+// sideEffects are alerts that the causes of others make fire too.
 var sideEffects = []matching{
 	// Until the first scrape there is no collector.
 	{"alertname": "SMTPFailureCollectorDown", "job": ""},
-	// What lets the rate rise.
+	// It makes the rate rise.
 	{"alertname": "SMTPFailureReputationBlock", "job": "rates"},
-	// The reports that cannot be stored.
+	// Reports that cannot be stored are refused.
 	{"alertname": "SMTPFailureCallsRefused", "job": "full"},
 }

@@ -154,7 +154,7 @@ func (w *rawConn) read() (rawResponse, error) {
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	response.Header.Del("Date")
-	// A body that was not read ends the connection, and one that was does not.
+	// It depends on whether the body was read.
 	response.Header.Del("Connection")
 	var header strings.Builder
 	_ = response.Header.Write(&header) // It is written to memory.

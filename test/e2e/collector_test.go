@@ -33,8 +33,8 @@ var (
 	localAddress        = regexp.MustCompile(`localhost:\d+`)
 )
 
-// newCollector returns a collector with the configurations. Every address and directory in them is
-// moved to one of the test's own, but for those that the environment sets.
+// newCollector returns a collector with the configurations. Addresses and directories in them are
+// replaced by free ones, except those that the environment sets.
 func newCollector(t *testing.T, environment []string, files ...string) *collector {
 	t.Helper()
 	c := &collector{
@@ -60,7 +60,7 @@ func newCollector(t *testing.T, environment []string, files ...string) *collecto
 		})
 		c.environment = append(c.environment, match[1]+"="+value)
 	}
-	// Of variables that are there twice the last counts.
+	// The last variable of a name counts.
 	c.environment = append(c.environment, environment...)
 
 	c.set("service::telemetry::metrics::readers=[{pull: {exporter: {prometheus: {host: 127.0.0.1, port: " +
@@ -117,7 +117,7 @@ func (c *collector) set(settings ...string) *collector {
 // url returns that of the webhook.
 func (c *collector) url() string { return "http://" + c.address + "/failures" }
 
-// records returns the path of the file that the records go to, in some of the configurations.
+// records returns the path of the file of the file exporter, where the configuration has one.
 func (c *collector) records() string { return filepath.Join(c.directory, "failures.jsonl") }
 
 // launch starts the collector and waits for nothing.

@@ -36,8 +36,7 @@ var (
 		"how long each of the attacks of TestConnectionAttacks takes")
 )
 
-// memoryOf returns a line of the memory in the collector's status, in MiB: VmRSS is that of now,
-// VmHWM the most so far.
+// memoryOf returns VmRSS (memory now) or VmHWM (most so far) of the collector, in MiB.
 func memoryOf(t *testing.T, c *collector, name string) int {
 	t.Helper()
 	kibibytes, err := strconv.Atoi(statusField(t, c.Pid, name))
@@ -45,7 +44,7 @@ func memoryOf(t *testing.T, c *collector, name string) int {
 	return kibibytes >> 10
 }
 
-// goodSender sends well-signed calls, each over a connection of its own, and notes how long they take.
+// goodSender sends well-signed calls over separate connections and notes how long they take.
 type goodSender struct {
 	address string
 	tls     bool
@@ -256,9 +255,9 @@ func http2Headers(framer *http2.Framer, stream uint32, ended bool) error {
 		framer.WriteContinuation(stream, ended, http2Header31KiB[16<<10:]))
 }
 
-// TestConnectionAttacks has many connections make each of the attacks at once, again whenever they
-// are closed, on a collector with the memory that examples/kubernetes/values.yaml gives a pod. It
-// has to live, and to accept all that the sender signs meanwhile, and nothing else.
+// TestConnectionAttacks makes each of the attacks over many connections, reopened when closed, on a
+// collector with the memory of a pod in examples/kubernetes/values.yaml. It must go on running and
+// accept the well-signed calls, and no others.
 func TestConnectionAttacks(t *testing.T) {
 	const podMemory = 512 // MiB; the chart sets GOMEMLIMIT to four fifths of it
 	t.Setenv("GOMEMLIMIT", "409MiB")
@@ -335,8 +334,8 @@ func (c countingConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// once opens a connection, sends, and waits until it is closed or ctx is done. Where there is a
-// timeout it is waited for longer, to see that the connection is closed in time.
+// once opens a connection, sends, and waits until it is closed or ctx is done. With a timeout it
+// waits longer, to check that the connection is closed in time.
 func (a *connectionAttack) once(ctx context.Context, t *testing.T, address string, sent *atomic.Int64) error {
 	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", address)
 	if err != nil {
@@ -366,8 +365,8 @@ func (a *connectionAttack) once(ctx context.Context, t *testing.T, address strin
 	return nil
 }
 
-// TestFirstCallUnderAFlood floods a collector with made-up names of keys right after its start. The
-// first call of the sender gets in where the flood is no faster than unknown names are looked up.
+// TestFirstCallUnderAFlood floods a collector that has just started with made-up names of keys. The
+// first call of the sender is accepted if unknown names are looked up as fast as they come.
 func TestFirstCallUnderAFlood(t *testing.T) {
 	trials := 1
 	if *attackConnections > 1000 {

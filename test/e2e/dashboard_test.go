@@ -19,8 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// emptyPanels are those that rightly have nothing to show of the day. With data, they are to be
-// taken off the list.
+// emptyPanels have no data of the day, for the reasons given.
 var emptyPanels = map[string]string{
 	"Counted past the limit":           "the day has far fewer kinds than aggregation.cardinality_limit",
 	"Refusals by reason":               "no signature is configured, so none is refused",
@@ -29,8 +28,7 @@ var emptyPanels = map[string]string{
 }
 
 const (
-	// perhapsEmptyPanel shows copies of a report that is under way for two seconds, on a busy
-	// machine.
+	// perhapsEmptyPanel has data only if a report takes two seconds, on a busy machine.
 	perhapsEmptyPanel = "Calls told to come again"
 	// emptyVariable offers nothing but All, since no signature is configured.
 	emptyVariable = "account"
@@ -41,9 +39,9 @@ const (
 	newKindsPanel  = "New kinds"
 )
 
-// compared are the panels whose numbers are compared with what was sent for each value that is
-// chosen, but for those of the variables that are none of their business: the counter of all
-// failures has no tag, address or id, and the last is about the receiver itself.
+// compared are the panels whose numbers are compared with what was sent, for each value of each
+// variable except those listed: the counter of all failures has no tag, address or id, and
+// collector is about the receiver's own metrics.
 var compared = map[string][]string{
 	totalPanel:     {"tag", "provider", "message", "collector"},
 	providersPanel: {"collector"},
@@ -124,14 +122,14 @@ func readDashboard(t *testing.T) (board dashboard) {
 	return board
 }
 
-// query is something that the dashboard asks, of a panel or as an annotation.
+// query is one of a panel or an annotation.
 type query struct {
 	panel      string
 	annotation bool
 	target     target
 }
 
-// queries returns all that the dashboard asks.
+// queries returns all queries of the dashboard.
 func (b dashboard) queries() (all []query) {
 	var add func([]panel)
 	add = func(panels []panel) {
@@ -307,9 +305,8 @@ func (d *playedDay) options(t *testing.T, b dashboard, v *variable, c choice) (o
 	return options
 }
 
-// testDashboard runs everything that the dashboard asks: for the whole day, for its second half,
-// for which there is a period before it, for each variable with a value chosen, and for the day
-// before, when there was nothing.
+// testDashboard runs all queries of the dashboard: for the whole day, for its second half, for the
+// day before, which is empty, and with a value for each variable.
 func (d *playedDay) testDashboard(t *testing.T) {
 	board := readDashboard(t)
 	whole, half := d.choices(t)
@@ -346,7 +343,7 @@ func (d *playedDay) testDashboard(t *testing.T) {
 	t.Logf("%d queries in %d panels, asked %d times in all", len(queries), len(found), asked)
 }
 
-// choices are the whole day, and its second half, for which there is a period before it.
+// choices returns the whole day, and its second half, to which the first can be compared.
 func (d *playedDay) choices(t *testing.T) (whole, half choice) {
 	t.Helper()
 	// At the time of a scrape, increase() is exact.
@@ -459,8 +456,7 @@ func checkLegend(t *testing.T, q query, rows []map[string]string) {
 	}
 }
 
-// checkNewKinds checks that the kinds that came up in the second half of the day are shown, and
-// only those: the sender's news of the evening and the test's own.
+// checkNewKinds checks that only the kinds that are new in the second half of the day are shown.
 func checkNewKinds(t *testing.T, q query, rows []map[string]string) {
 	t.Helper()
 	var got []string
@@ -481,7 +477,7 @@ var (
 	pipelines = regexp.MustCompile("(\\| *\\w+ *[!=~<>]+ *(\"(\\\\.|[^\"\\\\])*\"|`[^`]*`) *)+")
 )
 
-// shortened leaves out of a query what is the same in most.
+// shortened returns a query without what most of them share.
 func shortened(expr string) string {
 	expr = pipelines.ReplaceAllString(selectors.ReplaceAllString(expr, "{…}"), "| … ")
 	text := []rune(strings.ReplaceAll(expr, "label_replace(", ""))

@@ -36,8 +36,8 @@ const (
 	deliveriesByTag = "email_deliveries_by_tag_total"
 )
 
-// playedDay is a day of failures that was played against the distribution, and the servers that it
-// ended up in.
+// playedDay is a day of failures that was sent to the distribution, and the servers that received
+// them.
 type playedDay struct {
 	*collector
 
@@ -52,7 +52,7 @@ type playedDay struct {
 	calls map[string]int
 }
 
-// newKind is sent once, when all else has arrived. Nothing of the day has its status.
+// newKind is sent once at the end. No other report has its status.
 var newKind = report{
 	ID: "the-first-of-its-kind", Recipient: "somebody@example.com", Tags: []string{"newsletter"},
 	Type: "failure", Action: "failed",
@@ -60,9 +60,9 @@ var newKind = report{
 	Sends: 1, Status: http.StatusOK,
 }
 
-// TestDay plays a day of failures in a minute against the distribution with a real Loki and two
-// real Prometheus servers behind it, and asks them for everything: what was sent, the queries of
-// the dashboard and the state of the rules.
+// TestDay sends a day of failures in a minute to the distribution, with a real Loki and two real
+// Prometheus servers as backends, and compares what they have with what was sent: by queries of its
+// own, those of the dashboard, and the rules.
 func TestDay(t *testing.T) {
 	d := startDay(t)
 	d.play(t)
@@ -104,8 +104,7 @@ func startDay(t *testing.T) *playedDay {
 	return d
 }
 
-// play has the example sender play the day, and makes calls beside it that report nothing, or
-// something odd.
+// play runs the example sender, and makes other calls beside it.
 func (d *playedDay) play(t *testing.T) {
 	t.Helper()
 	record := filepath.Join(t.TempDir(), "sent.jsonl")
@@ -155,8 +154,7 @@ func (d *playedDay) play(t *testing.T) {
 	d.waitUntilArrived(t)
 }
 
-// callOtherwise makes calls that do not report a failure, of each kind that the receiver tells
-// apart without a signature.
+// callOtherwise makes a call for each outcome that needs no signature and reports no failure.
 func (d *playedDay) callOtherwise(t *testing.T) {
 	t.Helper()
 	for _, c := range []struct {
@@ -185,11 +183,11 @@ func (d *playedDay) callOtherwise(t *testing.T) {
 	}
 }
 
-// way is a way from the receiver to a Prometheus.
+// way is how counters get to a Prometheus.
 type way struct {
 	name   string
 	server *server
-	// matcher selects the series that took it.
+	// matcher selects its series.
 	matcher string
 }
 
@@ -201,13 +199,12 @@ func (d *playedDay) ways() []way {
 	}
 }
 
-// metric returns a selector of what took the way.
+// metric returns a selector of its series.
 func (w way) metric(name string, matchers ...string) string {
 	return name + "{" + strings.Join(append(matchers, w.matcher), ",") + "}"
 }
 
-// waitUntilArrived returns when every server has as much as was sent. Whether it has exactly that,
-// the tests check.
+// waitUntilArrived waits until every server has at least as much as was sent.
 func (d *playedDay) waitUntilArrived(t *testing.T) {
 	t.Helper()
 	for _, w := range d.ways() {
@@ -349,7 +346,7 @@ func (d *playedDay) testRecords(t *testing.T) {
 			break
 		}
 	}
-	// The way from a complaint to its record.
+	// A lookup by the id of a message.
 	for _, report := range []report{d.reports[0], d.reports[len(d.reports)/2], d.reports[len(d.reports)-1]} {
 		found := d.loki.records(t, fmt.Sprintf(`{service_name="smtp_failure"} | email_message_id=%q`, report.ID),
 			from, to, 10)
@@ -391,7 +388,7 @@ func checkRecord(t *testing.T, record logRecord, report report) bool {
 	return assert.NotEmpty(t, record.labels["service_instance_id"]) && ok
 }
 
-// testRecordCounts has Loki do the counting.
+// testRecordCounts compares counts by Loki with what was sent.
 func (d *playedDay) testRecordCounts(t *testing.T) {
 	count := func(label, pipeline string) map[string]float64 {
 		expr := fmt.Sprintf(`sum by (%s) (count_over_time({service_name="smtp_failure"} %s [%s]))`, label, pipeline,
@@ -419,7 +416,7 @@ func (d *playedDay) testIncrease(t *testing.T) {
 	for _, s := range d.scraping.samples(t, w.metric(failuresTotal)+"["+d.window()+"]", d.to) {
 		first, final := s.Values[0], s.Values[len(s.Values)-1]
 		assert.Zero(t, first.Value, "the first sample of %v", s.Metric)
-		// Each series may be stretched by as much as its age allows.
+		// How much a series may be stretched depends on its age.
 		sampled := final.Timestamp.Sub(first.Timestamp).Seconds()
 		between := sampled / float64(len(s.Values)-1)
 		upTo += float64(final.Value-first.Value) * (1 + 1.1*between/sampled)
@@ -494,7 +491,7 @@ func (d *playedDay) testRules(t *testing.T) {
 		return pending == nil
 	})
 	require.NoError(t, failed)
-	// As many as are written down: none was left out.
+	// No rule of the files is missing.
 	want := map[string]int{}
 	files, err := filepath.Glob(root + "/examples/prometheus/*.yaml")
 	require.NoError(t, err)

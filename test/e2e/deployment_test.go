@@ -44,8 +44,7 @@ func checkSignedOnly(t *testing.T, receiver, health string) {
 	assert.Equal(t, http.StatusUnauthorized, post(receiver+"/failures", nil))
 }
 
-// environmentFile reads a file as systemd does for EnvironmentFile, as far as such a simple one
-// needs.
+// environmentFile reads a simple file as systemd reads an EnvironmentFile.
 func environmentFile(t *testing.T, path string) (environment []string) {
 	t.Helper()
 	for line := range strings.Lines(readFile(t, path)) {
@@ -67,7 +66,7 @@ func valueIn(environment []string, name string) (value string) {
 	return value
 }
 
-// TestSystemdUnit lets systemd itself judge the unit.
+// TestSystemdUnit checks the unit with systemd-analyze.
 func TestSystemdUnit(t *testing.T) {
 	const unit = root + "/packaging/systemd/otelcol-smtpfailure.service"
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
@@ -78,7 +77,7 @@ func TestSystemdUnit(t *testing.T) {
 		require.NoError(t, err)
 		moved := strings.ReplaceAll(readFile(t, unit), "/usr/bin/otelcol-smtpfailure", program)
 		installed := write(t, filepath.Base(unit), moved)
-		// It names what it does not know or like, but exits with 0 for much of that.
+		// It exits with 0 for much of what it complains about.
 		assert.NotContains(t, run(t, exec.Command("systemd-analyze", "verify", "--man=no", installed)),
 			filepath.Base(unit))
 	})
@@ -88,8 +87,7 @@ func TestSystemdUnit(t *testing.T) {
 		require.NotNil(t, found, output)
 		score, err := strconv.ParseFloat(found[1], 64)
 		require.NoError(t, err)
-		// What is left is mostly the network that it is for. Other versions of systemd weigh a
-		// little differently.
+		// The rest is mostly the network. Other versions of systemd give slightly other scores.
 		assert.LessOrEqual(t, score, 1.5, output)
 	})
 }
@@ -121,8 +119,7 @@ func kubernetesValues(t *testing.T) (values chartValues) {
 	return values
 }
 
-// TestKubernetesValues starts the configuration of the pods as one with an IPv4 and one with an
-// IPv6 address.
+// TestKubernetesValues starts the configuration of the pods with an IPv4 and with an IPv6 address.
 func TestKubernetesValues(t *testing.T) {
 	for _, address := range []string{"127.0.0.1", "::1"} {
 		t.Run(address, func(t *testing.T) {
@@ -178,8 +175,8 @@ func TestKubernetesRestricted(t *testing.T) {
 	assert.Empty(t, values.ExtraVolumes)
 }
 
-// TestNginx has the nginx of the documentation pass signed calls on while the collector is
-// restarted. As soon as the collector answers again, so has nginx to.
+// TestNginx sends signed calls through the nginx of the documentation while the collector is
+// restarted. No call may fail once the collector answers again.
 func TestNginx(t *testing.T) {
 	const connections, enough = 4, 200
 	var locations []string

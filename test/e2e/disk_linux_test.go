@@ -31,8 +31,8 @@ func newUnqueued(t *testing.T, s *sink) (c *collector, store string) {
 	return c, store
 }
 
-// TestDiskFull takes the space away from the receiver's store, in two ways: a report that cannot be
-// stored is not accepted, and all goes on by itself when there is space again.
+// TestDiskFull fills the receiver's store, in two ways: a report that cannot be stored is not
+// accepted, and reports are accepted again once there is space.
 func TestDiskFull(t *testing.T) {
 	t.Run("a full file system", func(t *testing.T) {
 		s := startSink(t)
@@ -105,8 +105,7 @@ func testDiskFull(t *testing.T, c *collector, s *sink, fill, free func() error) 
 	require.NoError(t, sender.send(t.Context(), all))
 	require.NoError(t, fill())
 	accepted, refused := sendUntilRefused()
-	// After a write that failed nothing is handed over that could not be kept. Where some were
-	// accepted in between, it had worked again.
+	// After a write has failed, no record is exported until a write works.
 	handed := len(refused) - len(s.missing(idsOf(refused)))
 	assert.LessOrEqual(t, handed, 1+len(accepted), "reports that were refused and handed over")
 	// What is known already needs no space.
@@ -119,8 +118,7 @@ func testDiskFull(t *testing.T, c *collector, s *sink, fill, free func() error) 
 	byReceiver, byExporter := s.repeats()
 	assert.Zero(t, byReceiver+byExporter, "records that came again, though the process lived on")
 
-	// Once more, and this time it is killed. What was accepted is there after the restart, and what
-	// was not may be sent again.
+	// Once more, with a kill while it is full: what was accepted is there after the restart.
 	require.NoError(t, fill())
 	accepted, refused = sendUntilRefused()
 	c.kill()
@@ -137,8 +135,7 @@ func testDiskFull(t *testing.T, c *collector, s *sink, fill, free func() error) 
 	s.checkArrived(t, idsOf(all), wanted(all))
 	s.checkRecords(t, idsOf(all))
 	s.checkSeries(t)
-	// Those that were refused before the kill had been handed over, once each, since nobody tried
-	// them again.
+	// Those that were refused before the kill may have been exported, once each.
 	byReceiver, byExporter = s.repeats()
 	assert.LessOrEqual(t, byReceiver+byExporter, len(refused), "records that came again")
 }
@@ -154,8 +151,8 @@ func waitForTotals(t *testing.T, c *collector, s *sink, reports []*report) {
 	}
 }
 
-// TestHangingStore freezes the file system of the receiver's store: writes to it hang, and nobody
-// waits for them for long.
+// TestHangingStore freezes the file system of the receiver's store: calls are refused while writes
+// to it hang.
 func TestHangingStore(t *testing.T) {
 	s := startSink(t)
 	c, store := newUnqueued(t, s)
@@ -176,8 +173,7 @@ func TestHangingStore(t *testing.T) {
 	require.NoError(t, sender.send(t.Context(), reports[:50]))
 	run(t, exec.Command("fsfreeze", "-f", store))
 
-	// What hangs is given up by its senders, and is handed over once. When the store has not
-	// responded for a while, nothing else is.
+	// The first reports hang, and are exported once. Later ones are refused and not exported.
 	var sending sync.WaitGroup
 	for i, r := range reports[50:100] {
 		sending.Go(func() {

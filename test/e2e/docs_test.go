@@ -25,7 +25,7 @@ type block struct {
 	// directives are HTML comments right above it:
 	//
 	//	not run: REASON          it cannot be run here
-	//	collector: FILE          the configuration of the collector for its commands, if not the quickstart's
+	//	collector: FILE          the configuration of its collector, if not the quickstart
 	//	flags: FLAGS             what the distribution has to be given to take the configuration
 	directives map[string]string
 }
@@ -113,7 +113,7 @@ func TestDocumentation(t *testing.T) {
 	}
 }
 
-// check runs a program that has to be content with its arguments.
+// check runs a program that must exit with 0.
 func check(t *testing.T, name string, args ...string) {
 	t.Helper()
 	run(t, exec.CommandContext(t.Context(), name, args...))
@@ -141,7 +141,7 @@ func newShells(t *testing.T) *shells {
 		require.NoError(t, err)
 		require.NoError(t, os.Symlink(target, filepath.Join(s.folder, entry.Name())))
 	}
-	// A response that is an error is a failure.
+	// Makes curl fail on an error response.
 	s.home = filepath.Dir(write(t, ".curlrc", "fail-with-body\nmax-time = 10\n"))
 	return s
 }
@@ -166,7 +166,7 @@ func (s *shells) run(t *testing.T, b *block) {
 			"localhost:8550", c.address, "localhost:9464", c.counters, "localhost:8888", c.telemetry,
 		).Replace(text)
 	}
-	// Again for a while, because counters take a moment to show.
+	// It is repeated, because counters take a moment to show.
 	for limit := time.Now().Add(10 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		output, err := s.runOnce(t, text)
 		if err == nil {
@@ -182,7 +182,7 @@ func (s *shells) runOnce(t *testing.T, text string) ([]byte, error) {
 	defer cancel()
 	command := exec.CommandContext(ctx, "sh", "-e", "-u", "-c", text)
 	command.Dir = s.folder
-	// What the shell has started ends with it.
+	// Kills what the shell has started too.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	command.WaitDelay = time.Second
@@ -243,7 +243,7 @@ func checkYAML(t *testing.T, b *block) {
 		indented := strings.TrimRight(strings.ReplaceAll(b.text, "\n", "\n    "), " ")
 		checkCollector(rest, "receivers:\n  smtp_failure:\n    "+indented)
 	case has("scrape_configs"):
-		// Whether the files that it names are there is for those who run it to see.
+		// The files that it names are not there.
 		check(t, promtoolBinary, "check", "config", "--syntax-only", write(t, "prometheus.yaml", b.text))
 	case has("groups"):
 		check(t, promtoolBinary, "check", "rules", write(t, "rules.yaml", b.text))

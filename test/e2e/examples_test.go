@@ -28,8 +28,8 @@ func certificates(t *testing.T) string {
 	return folder
 }
 
-// TestExamples checks every example as it is, and starts it with nobody where its backends should
-// be. It has to answer a report and go on.
+// TestExamples validates every example, and starts it without its backends. It has to answer a
+// report and go on running.
 func TestExamples(t *testing.T) {
 	environment := []string{"CERTIFICATES=" + certificates(t)}
 	// Those that do not accept an unsigned, unauthenticated report over plain HTTP.
@@ -47,7 +47,7 @@ func TestExamples(t *testing.T) {
 			validate(t, nil, "--config", file)
 			c := startExample(t, example, environment)
 			if c.address == c.telemetry {
-				return // It takes no reports. That it runs is all there is to see.
+				return // It takes no reports.
 			}
 			want := statuses[example]
 			if want == 0 {
@@ -60,8 +60,8 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestAuthentication calls the examples of TLS and of authentication as the sender would, and as
-// others could.
+// TestAuthentication calls the examples of TLS and of authentication with the right credentials,
+// with wrong ones and with none.
 func TestAuthentication(t *testing.T) {
 	folder, other := certificates(t), certificates(t)
 	trusting := func(own ...string) *http.Client {
@@ -129,9 +129,8 @@ func startWithSink(t *testing.T, example string, environment ...string) *collect
 	return startExample(t, example, environment, "receivers::smtp_failure::aggregation::interval=200ms")
 }
 
-// TestOTLPBackends sees the examples of backends that take OTLP deliver a report and its counters:
-// to the right paths, with the credentials that the backend wants and in the temporality that it
-// takes.
+// TestOTLPBackends checks what the examples of OTLP backends send: the paths, the credentials and
+// the temporality.
 func TestOTLPBackends(t *testing.T) {
 	const (
 		noMetrics  = pmetric.AggregationTemporalityUnspecified
@@ -193,7 +192,7 @@ func TestOTLPBackends(t *testing.T) {
 	}
 }
 
-// TestRouting sees each record go to one of two places, by its class.
+// TestRouting checks that each record goes to one of two backends, by its class.
 func TestRouting(t *testing.T) {
 	t.Parallel()
 	permanent, rest := startSink(t), startSink(t)
@@ -209,8 +208,8 @@ func TestRouting(t *testing.T) {
 	assert.Equal(t, []string{"route-1", "route-2", "route-4"}, rest.ids())
 }
 
-// TestRedaction sees a third party get a record without anything of the person in it, and us one
-// with all of it.
+// TestRedaction checks that a third party gets a record without personal data, and we get all of
+// it.
 func TestRedaction(t *testing.T) {
 	t.Parallel()
 	ours, theirs := startSink(t), startSink(t)
@@ -238,7 +237,7 @@ func TestRedaction(t *testing.T) {
 	assert.Empty(t, theirs.got("/v1/metrics"))
 }
 
-// TestServersBehindExamples has the examples for Prometheus and Loki deliver to real ones.
+// TestServersBehindExamples runs the examples for Prometheus and Loki with real servers.
 func TestServersBehindExamples(t *testing.T) {
 	t.Run("prometheus", func(t *testing.T) {
 		c := newCollector(t, nil, exampleFile("prometheus")).set("receivers::smtp_failure::aggregation::interval=500ms")
@@ -276,7 +275,7 @@ func TestServersBehindExamples(t *testing.T) {
 	})
 }
 
-// checkFirstFailure sends one report and sees it in Prometheus as an increase, of a series that has
+// checkFirstFailure sends one report, which Prometheus has to show as an increase of a series with
 // the labels of the receiver.
 func checkFirstFailure(t *testing.T, c *collector, prometheus *server) {
 	t.Helper()
@@ -286,9 +285,8 @@ func checkFirstFailure(t *testing.T, c *collector, prometheus *server) {
 	assert.InDelta(t, 1, single(t, prometheus.query(t, series, time.Now())), 0)
 }
 
-// TestGrafanaExample starts the collector, Prometheus and Loki with the very files that
-// examples/grafana/compose.yaml gives to its containers, lets the example sender play a short day,
-// and finds all of it in both.
+// TestGrafanaExample starts the collector, Prometheus and Loki with the files that
+// examples/grafana/compose.yaml gives to its containers, and runs the example sender.
 func TestGrafanaExample(t *testing.T) {
 	const files, reports = root + "/examples/grafana/", 300
 	loki := startLoki(t)

@@ -48,9 +48,8 @@ func newStoring(t *testing.T, s *sink, settings ...string) *collector {
 	return newCollector(t, []string{"SINK=" + s.URL}, "testdata/faults.yaml").set(settings...)
 }
 
-// TestFaults sends reports while the collector is killed again and again and the sink fails again
-// and again. Nothing may be lost or counted twice, and no more may arrive twice than the kills
-// explain.
+// TestFaults sends reports while the collector is killed and the sink fails, repeatedly. Nothing
+// may be lost or counted twice, and no more may arrive twice than the kills explain.
 func TestFaults(t *testing.T) {
 	p := shortPlan
 	if *faultsLong {
@@ -74,8 +73,7 @@ func TestFaults(t *testing.T) {
 	began := time.Now()
 	f := &faults{plan: p, sink: s, collector: c, sender: newSender(c.url(), p.connections, seed), sends: len(list)}
 	require.NoError(t, f.run(ctx, list, seed))
-	// All works again. What is still under way has to arrive, and nothing can any more once the
-	// queue is empty.
+	// With an empty queue nothing more can arrive.
 	ids, want := idsOf(reports), wanted(all)
 	waitUntilHas(t, c, s, ids, want)
 	c.eventually(t, "the queue is empty", func() bool {
@@ -89,8 +87,7 @@ func TestFaults(t *testing.T) {
 	s.checkSeries(t)
 	unexplained := 0
 	for id, n := range s.repeatsByReceiver() {
-		// A report that is handed over again was under way when the collector was killed, and so
-		// was a request with it.
+		// A report is exported again only if one of its requests was cut off by a kill.
 		if cut := f.sender.cut[id]; n > cut {
 			t.Errorf("%s was handed over again %d times, and %d of its requests were cut off", id, n, cut)
 			unexplained += n - cut
@@ -134,8 +131,8 @@ func (f *faults) run(ctx context.Context, list []*report, seed uint64) error {
 	return context.Cause(ctx)
 }
 
-// moments spreads n moments over the run, each at random in its share: numbers of accepted sends,
-// so that all of them fall into the run on a slow machine as on a fast one.
+// moments returns n random numbers of accepted sends, spread over the run, so that they do not
+// depend on the speed of the machine.
 func (f *faults) moments(random *rand.Rand, n int) []int64 {
 	moments := make([]int64, n)
 	for i := range moments {
@@ -154,7 +151,7 @@ func (f *faults) reached(ctx context.Context, accepted int64) error {
 	return nil
 }
 
-// killRepeatedly kills the collector, or now and then stops it, and starts it again.
+// killRepeatedly kills the collector, or sometimes stops it, and starts it again.
 func (f *faults) killRepeatedly(ctx context.Context, random *rand.Rand) error {
 	stop := make([]bool, f.plan.kills+f.plan.stops)
 	for i := range f.plan.stops {
@@ -193,7 +190,7 @@ func (f *faults) killRepeatedly(ctx context.Context, random *rand.Rand) error {
 	return nil
 }
 
-// restart starts the collector, and kills it once more while it starts if it is to.
+// restart starts the collector, and if again is set kills it once while it starts.
 func (f *faults) restart(ctx context.Context, again bool, later time.Duration) error {
 	if again {
 		if err := f.collector.launch(); err != nil {
@@ -237,18 +234,16 @@ func (f *faults) failRepeatedly(ctx context.Context, random *rand.Rand) error {
 	return nil
 }
 
-// explainedByReceiver is how many records the receiver may have handed to the pipeline twice: those
-// of the reports that were under way at a kill, after the exporter's queue took the record and
-// before the store took the report. Each needs a request in flight, of which there is one for each
-// connection, and one more for each that the sender gave up on.
+// explainedByReceiver returns how many records the receiver may have exported twice: those of
+// reports in flight at a kill, one for each connection and for each request that timed out.
 func (f *faults) explainedByReceiver() int {
 	return f.kills*f.plan.connections + f.sender.responses[timedOut]
 }
 
-// explainedByExporter is how many records the exporter may have sent twice: those that the sink knows
-// it took without a response that came through, and all in flight whenever it cannot know: when the
-// collector is killed, when the sink dies, and when it answers just as the exporter gives up. The
-// exporter has at most 10 requests in flight, each with a record for each connection.
+// explainedByExporter returns how many records the exporter may have sent twice: those that the
+// sink took without being able to respond, and all in flight when the collector is killed, the sink
+// dies or the exporter times out. At most 10 requests are in flight, each with a record for each
+// connection.
 func (f *faults) explainedByExporter() int {
 	return f.sink.Unacknowledged() +
 		(f.kills+f.outages[otlpsink.Down]+f.outages[otlpsink.HoldResponse])*10*f.plan.connections

@@ -51,9 +51,8 @@ func startConsumer(t *testing.T, broker, group, logs, metrics string) *collector
 		"receivers::kafka::heartbeat_interval=500ms")
 }
 
-// TestKafka sends reports through Kafka with the two examples and kills the collectors at both ends
-// meanwhile. What arrives is compared at a sink, and, read again by another group, at a real Loki
-// and a real Prometheus.
+// TestKafka sends reports through Kafka with the two examples and kills both collectors meanwhile.
+// What arrives is compared in a sink and, read by other groups, in a real Loki and Prometheus.
 func TestKafka(t *testing.T) {
 	const n, repeats, seed = 2000, 200, 5
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -75,8 +74,8 @@ func TestKafka(t *testing.T) {
 	require.NoError(t, sender.send(t.Context(), list[:len(list)/2]))
 	consumer.eventually(t, "a part of it came through", func() bool { return s.taken() >= n/4 })
 
-	// In the middle of the rest, both collectors are killed: the consumer when the sink has taken
-	// what it sent, and it cannot know.
+	// Both collectors are killed, the consumer after the sink has taken what it sent and before it
+	// knows.
 	require.NoError(t, s.SetMode(otlpsink.HoldResponse))
 	before, sent := s.taken(), make(chan error, 1)
 	go func() { sent <- sender.send(t.Context(), list[len(list)/2:]) }()
@@ -140,9 +139,8 @@ func testKafkaToServers(t *testing.T, broker string, start time.Time, reports []
 	})
 	check()
 
-	// All of it once more, into the same two, as after a crash that took the offsets along.
-	// Prometheus refuses what is older than what it has, and the consumer has to go on all the
-	// same.
+	// All of it again, as after a loss of the offsets. Prometheus refuses old samples, and the
+	// consumer has to go on all the same.
 	third := startConsumer(t, broker, "third", loki.url+"/otlp", prometheus.url+"/api/v1/otlp")
 	third.eventually(t, "it came again", func() bool {
 		samples := scrape(t, third.telemetry)
@@ -152,9 +150,8 @@ func testKafkaToServers(t *testing.T, broker string, start time.Time, reports []
 	check()
 }
 
-// TestScaleOut puts two replicas of the example behind its balancer, and Kafka behind them, and
-// restarts one of them meanwhile. What the documentation says is exact has to be, and what it says
-// is not has to be off by just what it says.
+// TestScaleOut runs two replicas of the example behind its balancer, with Kafka as their backend,
+// and restarts one of them. Counts must be as exact as the documentation says.
 func TestScaleOut(t *testing.T) {
 	const n, connections, seed = 1000, 8, 7
 	broker, s := startBroker(t), startSink(t)
@@ -203,7 +200,7 @@ func TestScaleOut(t *testing.T) {
 	assert.Equal(t, []string{"replica-0", "replica-1"}, s.instances())
 	assert.Equal(t, n, s.taken())
 
-	// Sent to both of them, each report is known to one and new to the other.
+	// Sent to both replicas, each report is a repeat for one and new to the other.
 	for _, replica := range replicas {
 		require.NoError(t, newSender(replica.url(), 1, seed).send(t.Context(), repeated))
 	}
@@ -213,7 +210,7 @@ func TestScaleOut(t *testing.T) {
 	waitUntilHas(t, consumer, s, ids, want)
 	consumer.eventually(t, "the repeats came through", func() bool { return s.taken() >= n+len(repeated) })
 	assert.Equal(t, n+len(repeated), s.taken())
-	// A record and its repeat carry the same uid, though they come from two replicas that never met
-	// and tell no address.
+	// A record and its repeat have the same uid, though they come from two replicas without
+	// addresses.
 	s.checkRecords(t, ids)
 }

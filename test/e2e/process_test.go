@@ -24,7 +24,7 @@ import (
 const (
 	root   = "../.."
 	binary = root + "/bin/otelcol-smtpfailure"
-	// timeout is how long anything may take, on a machine that does other things too.
+	// timeout is how long anything may take on a busy machine.
 	timeout = 90 * time.Second
 )
 
@@ -130,7 +130,7 @@ func tail(text string, lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// run runs a command to its end, which has to be a good one, and returns its output.
+// run runs a command, which has to exit with 0, and returns its output.
 func run(t *testing.T, command *exec.Cmd) string {
 	t.Helper()
 	output, err := command.CombinedOutput()
@@ -138,8 +138,8 @@ func run(t *testing.T, command *exec.Cmd) string {
 	return string(output)
 }
 
-// freeAddress returns a loopback address for something that may be stopped and started again. Its
-// port is none that systems give to outgoing connections, which might take it in between.
+// freeAddress returns a loopback address for something that may be restarted. Its port is outside
+// the usual ephemeral range, so that no outgoing connection takes it meanwhile.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 100 {

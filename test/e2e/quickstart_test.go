@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// attributes returns what dialects have to come to.
+// attributes returns those of a record that are compared.
 func attributes(code int64, extended, state string, tags ...any) map[string]any {
 	all := map[string]any{"smtp.state": state}
 	if code != 0 {
@@ -149,12 +149,12 @@ func TestQuickstart(t *testing.T) {
 		assert.InDelta(t, value, sum(samples, selector), 0, selector)
 	}
 
-	// What the newcomer sees: the record, with its name, on the console.
+	// The record is on the console too.
 	assert.Contains(t, c.output.String(), "EventName: email.delivery.failed")
 	c.stop(t)
 }
 
-// TestMissed puts back, with the commands of the documentation, what a log file of SMTPeter has and
+// TestMissed runs the commands of docs/missed.md, which send what a log file of SMTPeter has and
 // the records have not.
 func TestMissed(t *testing.T) {
 	packaged(t, "jq")

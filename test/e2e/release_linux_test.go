@@ -47,8 +47,7 @@ func releaseFile(t *testing.T, pattern string) string {
 	return found[0]
 }
 
-// TestRelease looks at the files that a release consists of: their checksums, what the archives
-// hold, and the bills of materials.
+// TestRelease checks the files of a release: checksums, archives and bills of materials.
 func TestRelease(t *testing.T) {
 	sums := readFile(t, releaseFile(t, "SHA256SUMS"))
 	released := releaseFiles(t, "otelcol-smtpfailure_*")
@@ -166,7 +165,7 @@ func TestPackage(t *testing.T) {
 	for _, directory := range []string{database + "/info", database + "/updates", folder + "/etc", folder + "/tmp"} {
 		require.NoError(t, os.MkdirAll(directory, 0o755))
 	}
-	// The user may look into it.
+	// Readable by the user of the package.
 	for path := folder; path != os.TempDir(); path = filepath.Dir(path) {
 		require.NoError(t, os.Chmod(path, 0o755))
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 )
 
-// report is a distinct report, which may be sent any number of times. The exported fields are those
-// of what examples/sender records.
+// report is a distinct report. The exported fields are those of the file that examples/sender
+// writes.
 type report struct {
 	ID, Recipient                      string
 	Tags                               []string
@@ -181,7 +181,7 @@ func (r *report) encode(random *rand.Rand) (contentType, body string) {
 	form.Del("tags[]")
 	random.Shuffle(len(tags), func(i, j int) { tags[i], tags[j] = tags[j], tags[i] })
 	if r.Time != 0 {
-		// Beside a time it is not part of what makes a report.
+		// It is not part of the identity of a report with a time.
 		form.Set("timestamp", time.Unix(r.Time+random.Int64N(2), 0).UTC().Format(time.DateTime))
 	}
 	if random.IntN(3) == 0 {
@@ -216,8 +216,8 @@ func someReport(id string) *report {
 	}
 }
 
-// kinds are weighted as a mailing meets them, with what is rare but hard among them: no status, an
-// unreadable one, nothing at all.
+// kinds are weighted as in a real mailing, with some that are hard: no status, a malformed one,
+// nothing at all.
 var kinds = []struct {
 	weight                                    int
 	code, extended, state, description, cause string
@@ -260,7 +260,7 @@ func newReports(random *rand.Rand, prefix string, n int) []*report {
 			Description: kind.description, cause: kind.cause,
 			Time: []int64{0, now, now - random.Int64N(7*24*3600), now - random.Int64N(7*24*3600)}[random.IntN(4)],
 		}
-		// Now and then one is there twice, and counts once.
+		// One that is there twice counts once.
 		for range random.IntN(4) {
 			r.Tags = append(r.Tags, tagNames[random.IntN(len(tagNames))])
 		}

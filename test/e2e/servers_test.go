@@ -76,9 +76,9 @@ func startLoki(t *testing.T) *server {
 	}
 	s := startServer(t, address, "/ready", environment, lokiBinary,
 		"-config.file="+root+"/examples/grafana/loki.yaml", "-config.expand-env=true",
-		// Its parts find each other at once, and not after 10 seconds.
+		// Start in less than 10 seconds.
 		"-frontend.scheduler-dns-lookup-period=250ms", "-querier.dns-lookup-period=250ms",
-		// A test sends a day in a minute.
+		// Allow for a day of records in a minute.
 		"-distributor.ingestion-rate-limit-mb=64", "-distributor.ingestion-burst-size-mb=64",
 		"-ingester.per-stream-rate-limit=64MB", "-ingester.per-stream-rate-limit-burst=64MB",
 	)

@@ -50,7 +50,7 @@ func newSigned(t *testing.T, dns *signaturetest.DNSServer, files ...string) *col
 		append([]string{"testdata/signature.yaml"}, files...)...)
 }
 
-// signedCall returns a call with what must not be seen in any output. It is not signed yet.
+// signedCall returns a call, not signed yet, with private data that must not be in any output.
 func signedCall(id string) *signaturetest.Request {
 	r := signaturetest.NewRequest(goodKey(),
 		"id="+id+"&type=failure&recipient=private-person%40private.example&state=rcptto&code=550"+
@@ -125,9 +125,8 @@ type attack struct {
 // http400 is the reason where net/http answers 400 before the receiver sees the call.
 const http400 = "net/http answers 400"
 
-// attacks has a call for every reason for which one is refused before its key is looked up, or
-// after it was found, and for all that net/http has a part in. internal/signature has all the
-// others.
+// attacks has a call for every reason of a refusal, and those in which net/http has a part.
+// internal/signature has more.
 func attacks() []attack {
 	type request = signaturetest.Request
 	set := func(name, value string) func(*request) { return func(r *request) { r.Set(name, value) } }
@@ -306,9 +305,8 @@ func (s *signedRun) check(t *testing.T, raw, id string, want rawResponse, counte
 	}
 }
 
-// checkEnd stops the collector and checks that there is a record of what was accepted and of
-// nothing else, that no name was looked up but those that the DNS server was told of, and that
-// nothing of a call is in the output.
+// checkEnd stops the collector and checks that the records are those of what was accepted, that no
+// other names were looked up, and that nothing of a call is in the output.
 func (s *signedRun) checkEnd(t *testing.T, dns *signaturetest.DNSServer, names map[string]bool) {
 	t.Helper()
 	s.stop(t)
@@ -329,11 +327,10 @@ func (s *signedRun) checkEnd(t *testing.T, dns *signaturetest.DNSServer, names m
 	assert.Contains(t, output, "A call was refused: ")
 }
 
-// TestSignature sends calls with every kind of fault. Each is refused for its reason, all with the
-// same bytes.
+// TestSignature sends the attacks. All refusals have the same response.
 func TestSignature(t *testing.T) {
 	dns := startDNS(t)
-	// A call that is wrong in what can be told without its key names one that nobody may look up.
+	// No key may be looked up for a call that can be refused without it.
 	const notLookedUp = "cold" + signaturetest.KeyDomain
 	dns.Set(notLookedUp, answerOf(goodKey()))
 	names := map[string]bool{signaturetest.KeyName: true}
@@ -347,7 +344,7 @@ func TestSignature(t *testing.T) {
 	withKey := []string{"", "digest_mismatch", "signature_mismatch", "unknown_account", "unusable_key"}
 	tried := map[string]bool{
 		signature.ReasonNoKey: true, signature.ReasonRevokedKey: true, // in TestSignatureDNS
-		// Neither net/http nor the distribution lets it come to these.
+		// They are not possible with net/http and without a middleware.
 		signature.ReasonMalformedTarget: true, signature.ReasonNotChecked: true,
 	}
 	for i, a := range attacks() {
@@ -389,7 +386,7 @@ func TestSignature(t *testing.T) {
 	s.checkEnd(t, dns, names)
 }
 
-// TestSignatureBehindAProxy signs paths with what a proxy takes off, for any host.
+// TestSignatureBehindAProxy has a prefix in the signed path, which a proxy removes, and any host.
 func TestSignatureBehindAProxy(t *testing.T) {
 	dns := startDNS(t)
 	s := &signedRun{newSigned(t, dns).set("receivers::smtp_failure::signature::signed_path_prefix=/hooks",
@@ -505,7 +502,7 @@ func TestSignatureDNS(t *testing.T) {
 		check(t, name, goodKey(), accepted, ok) // until it is asked for again
 		together(t, 20, name, otherKey())
 		assert.Equal(t, 2, dns.Count(name))
-		// Who does not know the key can have it asked for four times a second.
+		// Mismatches have a key looked up four times a second at most.
 		began := time.Now()
 		for range 3 {
 			raw, _ := signed(name, goodKey())
@@ -525,8 +522,7 @@ func TestSignatureDNS(t *testing.T) {
 	s.checkEnd(t, dns, names)
 }
 
-// TestHealth has health_check tell that the keys of signatures cannot be looked up, and that they
-// can be again.
+// TestHealth checks that health_check shows whether keys of signatures can be looked up.
 func TestHealth(t *testing.T) {
 	dns := startDNS(t)
 	c := newSigned(t, dns, "testdata/health.yaml")
@@ -544,7 +540,7 @@ func TestHealth(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, sendSigned(t, c, "health-1"))
 	becomes(http.StatusInternalServerError, "the DNS does not answer for the keys of signatures")
 	dns.Set(signaturetest.KeyName, answerOf(goodKey()))
-	// That a lookup failed is remembered for two seconds.
+	// A failed lookup is cached for two seconds.
 	c.eventually(t, "the call is let in", func() bool { return sendSigned(t, c, "health-1") == http.StatusOK })
 	becomes(http.StatusOK, "StatusOK")
 	for _, message := range []string{

@@ -21,7 +21,7 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/test/otlpsink"
 )
 
-// sink takes logs and metrics in OTLP over HTTP, and keeps what has to be known of them.
+// sink is an OTLP backend that keeps what the tests compare.
 type sink struct {
 	*otlpsink.Sink
 
@@ -36,7 +36,7 @@ type sinkRequest struct {
 	header http.Header
 }
 
-// arrival is what came in for one message id.
+// arrival is what was received for one message id.
 type arrival struct {
 	logs    plog.Logs // of the first request
 	record  map[string]any
@@ -260,13 +260,13 @@ func (s *sink) has(ids []string, want totals) bool {
 	return len(lines) == 0 && len(s.missing(ids)) == 0
 }
 
-// checkArrived checks that there is what has to be.
+// checkArrived checks that no record is missing and the totals are right.
 func (s *sink) checkArrived(t *testing.T, ids []string, want totals) {
 	t.Helper()
 	missing := s.missing(ids)
 	assert.Empty(t, missing[:min(len(missing), 10)], "%d records are lost", len(missing))
 	lines, _ := s.totals().difference(want)
-	assert.Empty(t, lines)
+	assert.Empty(t, strings.Join(lines[:min(len(lines), 10)], "\n"), "%d totals are wrong", len(lines))
 }
 
 // waitUntilHas waits until the sink has what it should have from the collector.

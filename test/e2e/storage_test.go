@@ -23,8 +23,8 @@ func checkAllArrived(t *testing.T, c *collector, s *sink, reports []*report) {
 	assert.Zero(t, byReceiver, "records handed over again")
 }
 
-// TestStorageRestart stops the collector and starts it again: the counters go on where they
-// stopped, and reports of the first run are still known.
+// TestStorageRestart restarts the collector: counters continue, and repeats of reports of earlier
+// runs are recognized.
 func TestStorageRestart(t *testing.T) {
 	reports := newReports(rand.New(rand.NewPCG(1, 2)), "restart-", 150)
 	before := reports[:100]
@@ -60,8 +60,7 @@ func TestTwoProcesses(t *testing.T) {
 	checkAllArrived(t, first, s, reports)
 }
 
-// TestTwoInstances starts two collectors with the same configuration: their counters are never
-// those of one series.
+// TestTwoInstances starts two collectors with the same configuration, whose series must differ.
 func TestTwoInstances(t *testing.T) {
 	s := startSink(t)
 	reports := newReports(rand.New(rand.NewPCG(3, 4)), "two-", 20)

@@ -104,8 +104,8 @@ func (d *playedDay) tableAnswer(t *testing.T, board dashboard, q target, c choic
 	return tableAnswer{q.RefID, "records", records}
 }
 
-// countTable is what a table of counts is to show: its columns, and the counts by the columns that
-// name a row.
+// countTable is what a table of counts has to show: its columns, and the counts by its first
+// columns.
 type countTable struct {
 	columns string // by comma
 	names   int
