@@ -1,104 +1,78 @@
 package privacy
 
 import (
-	"bufio"
 	"flag"
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
-var update = flag.Bool("update", false, "write what comes of the forms in testdata/forms.txt, and the verdicts, as what is expected")
+var update = flag.Bool("update", false, "write what comes of the forms in testdata/forms.txt as what is expected")
 
-const formsFile = "testdata/forms.txt"
+// The columns of testdata/forms.txt, which its first lines describe.
+const (
+	columnVerdict = iota
+	columnAbout
+	columnMode
+	columnRecipient
+	columnSecrets
+	columnText
+	columnWant
+	columns
+)
 
-// formCase is a line of testdata/forms.txt, which says what each column is.
-type formCase struct {
-	verdict, about, mode, recipient string
-	secrets                         []string
-	text, want                      string
-}
-
-func readForms(t *testing.T) (head []string, forms []formCase) {
-	t.Helper()
-	file, err := os.Open(formsFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	for scanner := bufio.NewScanner(file); scanner.Scan(); {
-		line := scanner.Text()
-		if strings.HasPrefix(line, "#") {
-			head = append(head, line)
-			continue
-		}
-		columns := strings.Split(line, "\t")
-		if len(columns) != 7 {
-			t.Fatalf("%d columns: %s", len(columns), line)
-		}
-		unquote := func(quoted string) string {
-			text, err := strconv.Unquote(quoted)
-			if err != nil {
-				t.Fatalf("%v: %s", err, line)
-			}
-			return text
-		}
-		form := formCase{verdict: columns[0], about: columns[1], mode: columns[2], recipient: columns[3], text: unquote(columns[5]), want: unquote(columns[6])}
-		if columns[4] != "" {
-			form.secrets = strings.Split(columns[4], "·")
-		}
-		forms = append(forms, form)
-	}
-	return head, forms
-}
-
-// verdictOn compares what came of a text with it, and with what should not be left of it.
-func (f *formCase) verdictOn(got string) string {
-	for _, secret := range f.secrets {
-		if strings.Contains(strings.ToLower(got), strings.ToLower(secret)) {
+// verdictOn compares what became of a text with it, and with the secrets, of which nothing should be
+// left.
+func verdictOn(text, secrets, got string) string {
+	for secret := range strings.SplitSeq(secrets, "·") {
+		if secret != "" && strings.Contains(strings.ToLower(got), strings.ToLower(secret)) {
 			return "left"
 		}
 	}
 	switch {
-	case f.secrets != nil:
+	case secrets != "":
 		return "out"
-	case got == f.text:
+	case got == text:
 		return "kept"
-	default:
-		return "lost"
 	}
+	return "lost"
 }
 
 // TestForms shows what redaction finds, and what it does not.
 func TestForms(t *testing.T) {
-	head, forms := readForms(t)
+	const file = "testdata/forms.txt"
+	before, err := os.ReadFile(file)
+	require.NoError(t, err)
+	var after strings.Builder
 	counts := map[string]int{}
-	for i := range forms {
-		form := &forms[i]
-		r := &redactor{hideDomain: form.mode == "drop"}
-		r.addRecipient(form.recipient)
-		got := r.redact(form.text, true)
-		verdict := form.verdictOn(got)
-		counts[verdict]++
-		if !*update && (got != form.want || verdict != form.verdict) {
-			t.Errorf("%s: %q of %s\n became %s: %q\n  want %s: %q", form.about, form.text, form.recipient, verdict, got, form.verdict, form.want)
+	for line := range strings.Lines(string(before)) {
+		if strings.HasPrefix(line, "#") {
+			after.WriteString(line)
+			continue
 		}
-		form.want, form.verdict = got, verdict
+		form := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		require.Len(t, form, columns, line)
+		text, err := strconv.Unquote(form[columnText])
+		require.NoError(t, err, line)
+		r := &redactor{hideDomain: form[columnMode] == "drop"}
+		r.addRecipient(form[columnRecipient])
+		got := r.redact(text, true)
+		form[columnVerdict], form[columnWant] = verdictOn(text, form[columnSecrets], got), strconv.QuoteToGraphic(got)
+		counts[form[columnVerdict]]++
+		result := strings.Join(form, "\t") + "\n"
+		after.WriteString(result)
+		if !*update {
+			assert.Equal(t, line, result)
+		}
 	}
-	t.Log(counts)
-	if len(forms) < 100 || counts["out"] == 0 || counts["left"] == 0 || counts["kept"] == 0 {
-		t.Errorf("%d forms: %v", len(forms), counts)
+	for _, verdict := range []string{"out", "left", "kept"} {
+		assert.Positive(t, counts[verdict], verdict)
 	}
-	if !*update {
-		return
-	}
-	out := strings.Join(head, "\n") + "\n"
-	for _, f := range forms {
-		out += fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.verdict, f.about, f.mode, f.recipient, strings.Join(f.secrets, "·"), strconv.QuoteToGraphic(f.text), strconv.QuoteToGraphic(f.want))
-	}
-	if err := os.WriteFile(formsFile, []byte(out), 0o644); err != nil {
-		t.Fatal(err)
+	if *update {
+		require.NoError(t, os.WriteFile(file, []byte(after.String()), 0o644))
 	}
 }

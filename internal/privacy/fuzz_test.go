@@ -2,6 +2,7 @@ package privacy
 
 import (
 	"flag"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -10,8 +11,8 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 )
 
-// FuzzApply looks for a text in which the recipient survives in a form that is promised, that is not
-// UTF-8 any more, or that panics.
+// FuzzApply searches for an event in which a form of the recipient that is searched for, or an
+// address, is left, or whose text is not UTF-8 any more.
 func FuzzApply(f *testing.F) {
 	f.Add("jane.doe@acme.example", "550 <jane.doe@acme.example> unknown", "to:jane.doe", "parameters")
 	f.Add("Jane <jd@bücher.example>", "jd%2540xn--bcher-kva.example =6Ad@b=C3=BCcher.example", "&#106;d@b&uuml;cher.example", "a.jd")
@@ -23,7 +24,10 @@ func FuzzApply(f *testing.F) {
 			}
 		}
 		for _, mode := range privateModes {
-			e := &webhook.Event{ID: "1", Recipient: recipient, Description: description, Tags: []string{tag}, Variables: []webhook.Variable{{Name: name, Value: tag}, {Name: "x", List: []string{description}}}}
+			e := &webhook.Event{
+				ID: "1", Recipient: recipient, Description: description, Tags: []string{tag},
+				Variables: []webhook.Variable{{Name: name, Value: tag}, {Name: "x", List: []string{description}}},
+			}
 			p := Policy{Mode: mode, Key: testKey, Redact: true, Variables: []string{base(name), "x"}}
 			r := p.newRedactor(e)
 			p.Apply(e)
@@ -31,17 +35,14 @@ func FuzzApply(f *testing.F) {
 			for _, v := range e.Variables {
 				texts = append(append(texts, v.Name, v.Value), v.List...)
 			}
+			marker := regexp.MustCompile(`\[(domain|address|recipient)\]`)
 			for _, text := range texts {
 				if !utf8.ValidString(text) {
 					t.Errorf("%v of %q: %q is not UTF-8", mode, recipient, text)
 				}
-				without := text
-				for _, marker := range markers {
-					without = strings.ReplaceAll(without, marker, "\n\x00\n")
-				}
-				for _, form := range r.forms {
-					for part := range strings.SplitSeq(without, "\x00") {
-						if strings.Contains(fold(original(part)).text, form.words) {
+				for _, part := range marker.Split(text, -1) {
+					for _, form := range r.forms {
+						if strings.Contains(fold(original("\n"+part+"\n")).text, form.words) {
 							t.Errorf("%v of %q: %q is left in %q", mode, recipient, form.words, text)
 						}
 					}
@@ -57,28 +58,24 @@ func FuzzApply(f *testing.F) {
 	})
 }
 
-// hostile are texts that would take long if the time were not linear.
-func hostile(n int) map[string][2]string {
+// hostileTexts are recipients and texts that would take long if the time were not linear.
+func hostileTexts(n int) map[string][2]string {
+	const jane = "jane.doe@acme.example"
 	repeat := func(s string) string { return strings.Repeat(s, n/len(s)) }
-	return map[string][2]string{
-		"at signs":        {"jane@acme.example", repeat("@")},
-		"almost":          {"jane.doe@acme.example", repeat("jane.do ")},
-		"forms":           {"jane.doe@acme.example", repeat("jane.doe ")},
+	texts := map[string][2]string{
 		"one long word":   {repeat("a") + "@acme.example", repeat("a")},
 		"long recipient":  {repeat("a.") + "@acme.example", repeat("a.")},
 		"many recipients": {repeat("ab@c,"), repeat("ab ")},
-		"percent":         {"jane@acme.example", repeat("%2525")},
-		"escapes":         {"jane@acme.example", repeat("&amp;#37;61=3D")},
-		"quotes":          {"jane@acme.example", repeat(`"`)},
-		"slashes":         {"jane@acme.example", repeat("//a")},
-		"dots":            {"jane@acme.example", repeat("a@b.")},
-		"marks":           {"jane@acme.example", repeat("\u0301")},
-		"ligatures":       {"jane@acme.example", repeat("\ufdfa")},
-		"hashes":          {"jane@acme.example", repeat("0123456789abcdef")},
 	}
+	for _, part := range []string{
+		"@", "jane.do ", "jane.doe ", "%2525", "&amp;#37;61=3D", `"`, "//a", "a@b.", "\u0301", "\ufdfa", "0123456789abcdef",
+	} {
+		texts[part] = [2]string{jane, repeat(part)}
+	}
+	return texts
 }
 
-var exhaustive = flag.Bool("exhaustive", false, "run TestHostileTextIsBounded with texts eight times as long")
+var exhaustive = flag.Bool("exhaustive", false, "run TestHostileTextIsBounded with texts four times as long")
 
 // TestHostileTextIsBounded checks that the time grows with the text, not with its square: four times
 // the text must not take ten times as long. Another process may be in the way now and then, not always.
@@ -89,12 +86,12 @@ func TestHostileTextIsBounded(t *testing.T) {
 		(&Policy{Mode: ModeDrop, Key: testKey, Redact: true}).Apply(e)
 		return time.Since(began)
 	}
-	size := 1 << 10
+	size := 2 << 10
 	if *exhaustive {
 		size = 8 << 10
 	}
-	large := hostile(4 * size)
-	for name, small := range hostile(size) {
+	large := hostileTexts(4 * size)
+	for name, small := range hostileTexts(size) {
 		linear := false
 		for range 10 {
 			if linear = took(large[name]) < 10*took(small); linear {
