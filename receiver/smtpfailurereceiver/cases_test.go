@@ -4,8 +4,10 @@ import (
 	"errors"
 	"flag"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/confmap/confmaptest"
 	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/pcommon"
 )
 
 var update = flag.Bool("update", false, "write the results of the cases in testdata/cases as what is expected of them")
@@ -71,6 +74,7 @@ func compareLogs(t *testing.T, file string, sink *consumertest.LogsSink) {
 	if *update {
 		_ = os.Remove(file)
 		if len(all) > 0 {
+			sortAttributes(all[0].ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0).Attributes())
 			require.NoError(t, golden.WriteLogsToFile(file, all[0]))
 		}
 	}
@@ -82,6 +86,16 @@ func compareLogs(t *testing.T, file string, sink *consumertest.LogsSink) {
 	require.NoError(t, err)
 	require.Len(t, all, 1)
 	assert.NoError(t, plogtest.CompareLogs(expected, all[0]), file)
+}
+
+// sortAttributes keeps a file as it is when only the order of the attributes changes.
+func sortAttributes(attributes pcommon.Map) {
+	sorted := pcommon.NewMap()
+	for _, name := range slices.Sorted(maps.Keys(attributes.AsRaw())) {
+		value, _ := attributes.Get(name)
+		value.CopyTo(sorted.PutEmpty(name))
+	}
+	sorted.MoveTo(attributes)
 }
 
 // compareMetrics compares the last totals. Those before them are zero.
