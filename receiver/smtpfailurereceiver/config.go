@@ -48,11 +48,9 @@ const (
 
 // Config is the configuration of one smtp_failure receiver.
 type Config struct {
-	// HTTP is the server. Its endpoint is localhost:8550, its max_request_body_size 262144 bytes and
-	// its read_timeout 30s unless set.
+	// HTTP is the server, by default on localhost:8550 and for bodies of at most 262144 bytes.
 	HTTP confighttp.ServerConfig `mapstructure:"http"`
-	// Path is the URL path of the webhook, with a leading slash and no dots or doubled slashes.
-	// Default /failures.
+	// Path is the URL path of the webhook, with a leading slash. Default /failures.
 	Path string `mapstructure:"path"`
 	// OwnershipFiles are what the sender fetches to check that the URL is yours.
 	OwnershipFiles []OwnershipFileConfig `mapstructure:"ownership_files"`
@@ -68,15 +66,13 @@ type Config struct {
 	Causes []CauseConfig `mapstructure:"causes"`
 	// Tags selects the tags that become metric attributes.
 	Tags TagsConfig `mapstructure:"tags"`
-	// CountBy names variables without an attribute of their own that become attributes of all
-	// counters. Default none.
+	// CountBy names other variables that become attributes of all counters. Default none.
 	CountBy []string `mapstructure:"count_by"`
 	// Aggregation is how the counters are kept and sent.
 	Aggregation AggregationConfig `mapstructure:"aggregation"`
 	// Deduplication is how repeats of a report are recognised.
 	Deduplication DeduplicationConfig `mapstructure:"deduplication"`
-	// Storage is the storage extension in which counters and seen reports survive a restart. Default
-	// none.
+	// Storage is the storage extension that keeps counters and seen reports. Default none.
 	Storage *component.ID `mapstructure:"storage"`
 	// Metrics are the settings of each metric: enabled, and attributes.
 	Metrics metadata.MetricsConfig `mapstructure:"metrics"`
@@ -84,23 +80,20 @@ type Config struct {
 
 // OwnershipFileConfig is a file that is served as text at the root and beside the path.
 type OwnershipFileConfig struct {
-	// Name consists of letters, digits, dots, dashes and underscores, and begins with a letter or
-	// digit.
+	// Name has letters, digits, dots, dashes and underscores, and begins with a letter or digit.
 	Name string `mapstructure:"name"`
 	// Content of the file, or File, the path from which it is read at start; exactly one of the two.
 	Content string `mapstructure:"content"`
 	File    string `mapstructure:"file"`
 }
 
-// SignatureConfig is whose calls are accepted. Each must be signed as the senders sign them, with a
-// key in the DNS below copernica.com.
+// SignatureConfig is whose signed calls are accepted. Their keys are in the DNS below copernica.com.
 type SignatureConfig struct {
 	// Accounts are the accepted values of X-Copernica-ID, such as environment-1234. At least one.
 	Accounts []string `mapstructure:"accounts"`
 	// Hosts are the accepted values of the signed Host header, without regard to case. Default any.
 	Hosts []string `mapstructure:"hosts"`
-	// SignedPathPrefix is what a proxy takes off the front of the path, with a leading slash and no
-	// trailing one: the sender signed the path with it.
+	// SignedPathPrefix is what a proxy strips from the path, with a leading slash and no trailing one.
 	SignedPathPrefix string `mapstructure:"signed_path_prefix"`
 	// MaxAge is how old the signed Date may be; more than 0. Default 5m.
 	MaxAge time.Duration `mapstructure:"max_age"`
@@ -118,8 +111,7 @@ type RecipientConfig struct {
 	// Description is drop (default) or redact, which tells the description without the addresses
 	// that are recognised in it, in all modes but full.
 	Description string `mapstructure:"description"`
-	// Variables are the names of other variables that are told in all modes but full. The name of
-	// an array stands for all that is in it.
+	// Variables are other variables, or arrays of them, that are told in all modes but full too.
 	Variables []string `mapstructure:"variables"`
 }
 
@@ -145,8 +137,7 @@ type AggregationConfig struct {
 	Interval time.Duration `mapstructure:"interval"`
 	// Temporality is cumulative (default) or delta.
 	Temporality string `mapstructure:"temporality"`
-	// CardinalityLimit is the number of series of each metric, at least 1; further ones add up in one
-	// more. Default 2000.
+	// CardinalityLimit is the number of series of each metric, at least 1. Default 2000.
 	CardinalityLimit int `mapstructure:"cardinality_limit"`
 	// MaxStale is how long a series that is not counted is kept; 0 keeps it forever. Default 24h.
 	MaxStale time.Duration `mapstructure:"max_stale"`
@@ -158,8 +149,7 @@ type DeduplicationConfig struct {
 	Enabled bool `mapstructure:"enabled"`
 	// TTL is how long a report is remembered; more than 0. Default 24h.
 	TTL time.Duration `mapstructure:"ttl"`
-	// MaxEntries is the number of reports remembered, at least 1; the oldest make room. Default
-	// 100000.
+	// MaxEntries is the number of reports remembered, at least 1. Default 100000.
 	MaxEntries int `mapstructure:"max_entries"`
 }
 
@@ -344,7 +334,7 @@ func (c *Config) location() (*time.Location, error) {
 
 func (c *Config) validateResourceAttributes(v *validation) {
 	_, empty := c.ResourceAttributes[""]
-	v.check(!empty, "resource_attributes: a name is empty; must be the name of an attribute")
+	v.check(!empty, "resource_attributes: a name is empty")
 	for _, name := range []string{attributeServiceName, attributeServiceInstanceID} {
 		value, set := c.ResourceAttributes[name]
 		v.check(!set || value != "", "resource_attributes::%s: is empty; leave the key out for its default", name)

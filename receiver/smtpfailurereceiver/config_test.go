@@ -227,9 +227,12 @@ func TestPartialConfigs(t *testing.T) {
 		"http: {}\ntags: {}\naggregation: {}\nmetrics: {}\n":           func(*Config) {},
 
 		"http: {endpoint: ':8550'}": func(c *Config) { c.HTTP.NetAddr.Endpoint = ":8550" },
-		"tags: {exclude: [a]}":      func(c *Config) { c.Tags.Exclude = []string{"a"} },
-		"tags: {include: []}":       func(c *Config) { c.Tags.Include = []string{} },
-		"tags: {include: a}":        func(c *Config) { c.Tags.Include = []string{"a"} },
+		"http: {transport: unix, endpoint: /run/failures.sock}": func(c *Config) {
+			c.HTTP.NetAddr.Transport, c.HTTP.NetAddr.Endpoint = confignet.TransportTypeUnix, "/run/failures.sock"
+		},
+		"tags: {exclude: [a]}": func(c *Config) { c.Tags.Exclude = []string{"a"} },
+		"tags: {include: []}":  func(c *Config) { c.Tags.Include = []string{} },
+		"tags: {include: a}":   func(c *Config) { c.Tags.Include = []string{"a"} },
 		"metrics: {email.delivery.failures: {enabled: false}}": func(c *Config) {
 			c.Metrics.EmailDeliveryFailures.Enabled = false
 		},

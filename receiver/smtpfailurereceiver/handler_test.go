@@ -1,6 +1,8 @@
 package smtpfailurereceiver
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -73,7 +75,7 @@ func TestErrorIsPermanentOnlyIfAllAre(t *testing.T) {
 	}
 }
 
-func TestPanicsOfHandlersAreCounted(t *testing.T) {
+func TestHandlersThatEndOtherwiseAreCounted(t *testing.T) {
 	run := startRun(t, defaultConfig(), asItIs)
 	for _, tc := range []struct {
 		cause   any
@@ -85,12 +87,15 @@ func TestPanicsOfHandlersAreCounted(t *testing.T) {
 		{"late", "partly", "panic", 200},
 		{http.ErrAbortHandler, "", "aborted", 0},
 		{http.ErrAbortHandler, "partly", "aborted", 200},
+		{nil, "", "other", 200},
 	} {
 		handler := run.receiver.wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			if tc.written != "" {
 				_, _ = io.WriteString(w, tc.written)
 			}
-			panic(tc.cause)
+			if tc.cause != nil {
+				panic(tc.cause)
+			}
 		}))
 		serve := func() { handler.ServeHTTP(httptest.NewRecorder(), newForm(t.Context(), defaultPath, "")) }
 		if tc.outcome == "aborted" {
@@ -202,6 +207,12 @@ func TestConfighttpErrorTexts(t *testing.T) {
 	config := defaultConfig()
 	config.HTTP.MaxRequestBodySize = 100
 	run := startRun(t, config, asItIs)
+	var zipped bytes.Buffer
+	writer := gzip.NewWriter(&zipped)
+	_, err := io.WriteString(writer, "id=1")
+	require.NoError(t, err)
+	require.NoError(t, writer.Close())
+	zipped.Bytes()[zipped.Len()-8]++ // of the checksum
 	for _, tc := range []struct {
 		name, coding, body string
 		status             int
@@ -209,6 +220,7 @@ func TestConfighttpErrorTexts(t *testing.T) {
 		{"unknown coding", "br", "id=1", http.StatusUnsupportedMediaType},
 		{"two codings", "gzip, gzip", "id=1", http.StatusUnsupportedMediaType},
 		{"not compressed", "gzip", "id=1", http.StatusBadRequest},
+		{"wrong checksum", "gzip", zipped.String(), http.StatusBadRequest},
 		{"large when decoded", "snappy", "\xff\xff\x7f" + strings.Repeat("x", 50), http.StatusRequestEntityTooLarge},
 		{"large as it is", "snappy", "\x05" + strings.Repeat("x", 200), http.StatusRequestEntityTooLarge},
 	} {

@@ -455,8 +455,8 @@ func (r *smtpFailureReceiver) startFlushing() {
 				return
 			case <-ticker.C:
 				if err := r.flush(ctx); err != nil {
-					r.logger.Warn("The metrics pipelines did not take the counters, "+
-						"which go out with the next interval", zap.Error(err))
+					r.logger.Warn("The metrics pipelines refused the counters, which are sent again after the interval",
+						zap.Error(err))
 				}
 			}
 		}

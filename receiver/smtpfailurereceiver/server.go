@@ -25,6 +25,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/ledger"
@@ -243,28 +244,9 @@ func (r *smtpFailureReceiver) wrap(next http.Handler) http.Handler {
 		req.Body = &state.body
 		defer func() {
 			cause := recover()
-			switch {
-			case cause == http.ErrAbortHandler: //nolint:errorlint // as net/http compares it
-				defer panic(cause)
-				state.response = responseAborted
-			case cause != nil && state.status == 0:
-				r.logPanic(cause)
-				respond(state, req, responsePanic, "")
-			case cause != nil:
-				r.logPanic(cause)
-				state.response = responsePanic
-			case state.response == nil:
-				state.response = responseOther
-			}
-			if state.status == 0 && state.response != responseAborted {
-				// net/http writes this header when a handler returns without one.
-				state.status = http.StatusOK
-			}
-			r.telemetry.responded(ctx, state.response, state.status, r.now().Sub(state.began))
-			span.SetAttributes(attribute.String(attributeOutcome, state.response.outcome),
-				attribute.Int(attributeHTTPStatus, state.status))
-			if state.status >= http.StatusInternalServerError {
-				span.SetStatus(codes.Error, state.response.text)
+			r.finish(state, req, cause)
+			if cause == http.ErrAbortHandler { //nolint:errorlint // as net/http compares it
+				panic(cause)
 			}
 		}()
 		// Senders ask for ownership files without credentials or a signature.
@@ -273,6 +255,33 @@ func (r *smtpFailureReceiver) wrap(next http.Handler) http.Handler {
 			next.ServeHTTP(state, req)
 		}
 	})
+}
+
+// finish records how a request ended. cause is what a handler has panicked with, if any.
+func (r *smtpFailureReceiver) finish(state *requestState, req *http.Request, cause any) {
+	switch {
+	case cause == http.ErrAbortHandler: //nolint:errorlint // as net/http compares it
+		state.response = responseAborted
+	case cause != nil:
+		r.logPanic(cause)
+		if state.status == 0 {
+			respond(state, req, responsePanic, "")
+		}
+		state.response = responsePanic
+	case state.response == nil:
+		state.response = responseOther
+	}
+	if state.status == 0 && state.response != responseAborted {
+		// net/http writes this header when a handler returns without one.
+		state.status = http.StatusOK
+	}
+	r.telemetry.responded(req.Context(), state.response, state.status, r.now().Sub(state.began))
+	span := trace.SpanFromContext(req.Context())
+	span.SetAttributes(attribute.String(attributeOutcome, state.response.outcome),
+		attribute.Int(attributeHTTPStatus, state.status))
+	if state.status >= http.StatusInternalServerError {
+		span.SetStatus(codes.Error, state.response.text)
+	}
 }
 
 // normalizeEncoding rewrites the content codings for confighttp, which knows them in lower case only:
