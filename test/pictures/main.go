@@ -1,10 +1,10 @@
-// Command pictures renders what the dashboard in examples/grafana shows as the PNG files in docs/images. Grafana has no part in it: the
-// command plays a day of failures against the distribution, a Prometheus and a Loki, asks these two what the panels of dashboard.json
-// ask, and draws the answers.
+// Command pictures draws docs/images/dashboard.png: what panels of the dashboard in examples/grafana
+// show of a day of failures. It plays the day against the distribution, a Prometheus and a Loki, and
+// draws what these answer to the panels' queries, without Grafana.
 //
 //	go run .
 //
-// It needs `make build` and the servers of `make e2e`, and takes as long as -day says and a minute more.
+// It needs `make build` and the servers of `make e2e`, and takes a minute more than the day.
 package main
 
 import (
@@ -19,11 +19,10 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	root := flag.String("root", "../..", "the checkout")
-	day := flag.Duration("day", 8*time.Minute, "time in which the day is played")
+	length := flag.Duration("day", 8*time.Minute, "time in which the day is played")
 	reports := flag.Int("reports", 8000, "distinct reports in the day")
 	flag.Parse()
-	err := run(ctx, *root, *day, *reports)
+	err := run(ctx, *length, *reports)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -31,30 +30,18 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, root string, length time.Duration, reports int) error {
-	root, err := filepath.Abs(root)
+func run(ctx context.Context, length time.Duration, reports int) error {
+	root, err := filepath.Abs("../..")
 	if err != nil {
 		return err
 	}
-	board, err := readDashboard(filepath.Join(root, "examples", "grafana", "dashboard.json"))
-	if err != nil {
+	d := &day{length: length}
+	if d.board, err = readDashboard(filepath.Join(root, "examples", "grafana", "dashboard.json")); err != nil {
 		return err
 	}
-	played, err := play(ctx, root, length, reports)
-	if err != nil {
+	defer d.stop()
+	if err := d.play(ctx, root, reports); err != nil {
 		return err
 	}
-	defer played.stop()
-
-	data := &source{board: board, day: played}
-	for name, draw := range map[string]func(*source) (*page, error){"dashboard.png": overview, "records.png": records} {
-		picture, err := draw(data)
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		if err := picture.save(filepath.Join(root, "docs", "images", name)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return d.draw(filepath.Join(root, "docs", "images", "dashboard.png"))
 }
