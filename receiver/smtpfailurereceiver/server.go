@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -121,13 +122,14 @@ type response struct {
 	outcome string // the name under which it is counted
 	status  int
 	text    string
+	errs    []error // that it responds to
 }
 
 // responses are all there are.
 var responses []*response
 
-func newResponse(outcome string, status int, text string) *response {
-	r := &response{outcome, status, text}
+func newResponse(outcome string, status int, text string, errs ...error) *response {
+	r := &response{outcome, status, text, errs}
 	responses = append(responses, r)
 	return r
 }
@@ -136,32 +138,35 @@ var (
 	responseAccepted      = newResponse("accepted", http.StatusOK, "")
 	responseDuplicate     = newResponse("duplicate", http.StatusOK, "")
 	responseOwnershipFile = newResponse("ownership_file", http.StatusOK, "")
-	responseInvalid       = newResponse("invalid", http.StatusBadRequest, "the body cannot be read")
-	responseIncomplete    = newResponse("incomplete", http.StatusBadRequest, "the body ended early")
-	responseOtherWebhook  = newResponse("other_webhook", http.StatusBadRequest, webhook.ErrOtherWebhook.Error())
-	responseRefused       = newResponse("refused", http.StatusBadRequest, "a pipeline refused the report for good")
-	responseUnauthorized  = newResponse("unauthorized", http.StatusUnauthorized, "unauthorized")
-	responseNotFound      = newResponse("not_found", http.StatusNotFound, "not found")
-	responseNotPost       = newResponse("method_not_allowed", http.StatusMethodNotAllowed, "send reports with POST")
-	responseTooSlow       = newResponse("too_slow", http.StatusRequestTimeout, "the body came too slowly")
-	responseTooLarge      = newResponse("too_large", http.StatusRequestEntityTooLarge,
+	responseInvalid       = newResponse("invalid", http.StatusBadRequest, "the body cannot be read",
+		webhook.ErrNoID, webhook.ErrTooManyVariables, webhook.ErrNameTooLong,
+		webhook.ErrJSON, webhook.ErrNoObject, webhook.ErrTooDeep)
+	responseIncomplete   = newResponse("incomplete", http.StatusBadRequest, "the body ended early")
+	responseOtherWebhook = newResponse("other_webhook", http.StatusBadRequest, "", webhook.ErrOtherWebhook)
+	responseRefused      = newResponse("refused", http.StatusBadRequest, "a pipeline refused the report for good")
+	responseUnauthorized = newResponse("unauthorized", http.StatusUnauthorized, "unauthorized")
+	responseNotFound     = newResponse("not_found", http.StatusNotFound, "not found")
+	responseNotPost      = newResponse("method_not_allowed", http.StatusMethodNotAllowed, "send reports with POST")
+	responseTooSlow      = newResponse("too_slow", http.StatusRequestTimeout, "the body came too slowly")
+	responseTooLarge     = newResponse("too_large", http.StatusRequestEntityTooLarge,
 		"the body is larger than max_request_body_size allows")
 	responseUnsupported = newResponse("unsupported_media_type", http.StatusUnsupportedMediaType,
 		"send a form (application/x-www-form-urlencoded) or JSON (application/json), "+
-			"compressed in a way that compression_algorithms allows or not at all")
-	responsePanic       = newResponse("panic", http.StatusInternalServerError, "internal error")
+			"compressed in a way that compression_algorithms allows or not at all",
+		webhook.ErrCharset)
+	responsePanic       = newResponse("panic", http.StatusInternalServerError, "internal error", errPanicked)
 	responseUnavailable = newResponse("unavailable", http.StatusServiceUnavailable,
 		"a pipeline cannot take the report now, try again later")
 	responseStoreUnavailable = newResponse("store_unavailable", http.StatusServiceUnavailable,
-		"the store cannot take the report now, try again later")
+		"the store cannot take the report now, try again later", ledger.ErrStore)
 	responseInFlight = newResponse("in_flight", http.StatusServiceUnavailable,
-		"another copy of the report is under way, try again later")
+		"another copy of the report is under way, try again later", ledger.ErrInFlight)
 	responseTooManyWaiting = newResponse("too_many_waiting", http.StatusServiceUnavailable,
-		"too many reports are waiting, try again later")
+		"too many reports are waiting, try again later", errTooManyWaiting)
 	responseOverloaded = newResponse("overloaded", http.StatusServiceUnavailable,
-		"too many calls are being checked, try again later")
+		"too many calls are being checked, try again later", errOverloaded)
 	responseKeyUnavailable = newResponse("key_unavailable", http.StatusServiceUnavailable,
-		"the key of the signature cannot be looked up now, try again later")
+		"the key of the signature cannot be looked up now, try again later", signature.ErrKeyUnavailable)
 	// responseOther is that of a configured middleware or CORS, with a status of its own.
 	responseOther = newResponse("other", 0, "")
 	// responseAborted is one that a middleware broke off, perhaps before it had a status.
@@ -307,28 +312,6 @@ func normalizeEncoding(header http.Header) {
 // errBody is wrapped by every error of reading a body.
 var errBody = errors.New("reading the body")
 
-// errorResponses are the responses to errors. tell reports whether the error is their text.
-var errorResponses = []struct {
-	err      error
-	response *response
-	tell     bool
-}{
-	{webhook.ErrOtherWebhook, responseOtherWebhook, true},
-	{webhook.ErrCharset, responseUnsupported, true},
-	{webhook.ErrNoID, responseInvalid, true},
-	{webhook.ErrTooManyVariables, responseInvalid, true},
-	{webhook.ErrNameTooLong, responseInvalid, true},
-	{webhook.ErrJSON, responseInvalid, true},
-	{webhook.ErrNoObject, responseInvalid, true},
-	{webhook.ErrTooDeep, responseInvalid, true},
-	{signature.ErrKeyUnavailable, responseKeyUnavailable, false},
-	{errOverloaded, responseOverloaded, false},
-	{errTooManyWaiting, responseTooManyWaiting, false},
-	{errPanicked, responsePanic, false},
-	{ledger.ErrInFlight, responseInFlight, false},
-	{ledger.ErrStore, responseStoreUnavailable, false},
-}
-
 // responseTo returns the response to an error, and the text in place of the response's own, if any.
 func responseTo(err error) (resp *response, text string) {
 	if notAccepted, ok := errors.AsType[*webhook.NotAcceptedError](err); ok {
@@ -338,13 +321,13 @@ func responseTo(err error) (resp *response, text string) {
 	if _, ok := errors.AsType[*signature.Refusal](err); ok {
 		return responseUnauthorized, ""
 	}
-	for _, row := range errorResponses {
+	for _, resp := range responses {
 		switch {
-		case !errors.Is(err, row.err):
-		case row.tell:
-			return row.response, err.Error()
+		case !slices.ContainsFunc(resp.errs, func(target error) bool { return errors.Is(err, target) }):
+		case resp.status < http.StatusInternalServerError:
+			return resp, err.Error() // what is wrong with the request
 		default:
-			return row.response, ""
+			return resp, ""
 		}
 	}
 	if errors.Is(err, errBody) {
