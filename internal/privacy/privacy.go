@@ -81,7 +81,7 @@ func (p *Policy) Apply(e *webhook.Event) {
 	}
 	for _, v := range e.Variables {
 		// A variable whose name holds the recipient is left out: a redacted name would say nothing.
-		if p.Tells(v.Name) && r.redact(v.Name, false) == v.Name {
+		if p.Allows(v.Name) && r.redact(v.Name, false) == v.Name {
 			kept.Variables = append(kept.Variables,
 				webhook.Variable{Name: v.Name, Value: r.redact(v.Value, false), List: r.redactAll(v.List)})
 		}
@@ -115,8 +115,8 @@ func (p *Policy) newRedactor(e *webhook.Event) *redactor {
 	return r
 }
 
-// Tells reports whether a variable without a field of its own may be revealed.
-func (p *Policy) Tells(variable string) bool {
+// Allows reports whether a variable without a field of its own may be revealed.
+func (p *Policy) Allows(variable string) bool {
 	return p.Mode == ModeFull || slices.Contains(p.Variables, variable) || slices.Contains(p.Variables, base(variable))
 }
 
@@ -126,35 +126,36 @@ func base(variable string) string {
 	return name
 }
 
-// told is what series reveal. Descriptions and keyed hashes are in no series.
-type told struct {
+// encoded is what of a policy matters to counters: descriptions and keyed hashes are in no series.
+type encoded struct {
 	Mode      string   `json:"mode"`
 	Variables []string `json:"variables,omitempty"`
 }
 
-// Told returns what series counted with the policy can reveal, to be stored with them.
-func (p *Policy) Told() []byte {
-	encoded, _ := json.Marshal(told{p.Mode.String(), p.Variables}) // a struct of strings has no error
-	return encoded
+// Encode returns the policy as it is stored with the series that are counted under it.
+func (p *Policy) Encode() []byte {
+	text, _ := json.Marshal(encoded{p.Mode.String(), p.Variables}) // a struct of strings has no error
+	return text
 }
 
-// TellsLessThan reports whether series counted with another policy can reveal what this one does not
-// allow. other is what Told returned of that policy; what cannot be read counts as ModeFull.
-func (p *Policy) TellsLessThan(other []byte) bool {
-	var before told
+// StricterThan reports whether series counted under another policy can reveal what p does not allow.
+// other is what Encode returned of it; what cannot be read counts as ModeFull.
+func (p *Policy) StricterThan(other []byte) bool {
+	var before encoded
 	if json.Unmarshal(other, &before) != nil {
-		before = told{}
+		before = encoded{}
 	}
 	mode, _ := ParseMode(before.Mode)
 	return p.Mode != ModeFull && mode == ModeFull || p.Mode == ModeDrop && mode != ModeDrop ||
-		slices.ContainsFunc(before.Variables, func(name string) bool { return !p.Tells(name) })
+		slices.ContainsFunc(before.Variables, func(name string) bool { return !p.Allows(name) })
 }
 
 // The states and actions that the senders document name nobody, whoever the recipient is.
 var (
 	states = strings.Fields(`
-		process suppression storage responsive personalize rewrite dns bind connect handshake intro ehlo helo starttls
-		authplain authlogin authusername authpassword authcram authresponse mailfrom rcptto data message idle unknown bounce
+		process suppression storage responsive personalize rewrite dns bind connect handshake intro
+		ehlo helo starttls authplain authlogin authusername authpassword authcram authresponse
+		mailfrom rcptto data message idle unknown bounce
 	`)
 	actions = []string{"failure", "failed"}
 )

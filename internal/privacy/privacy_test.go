@@ -276,13 +276,13 @@ func TestHashes(t *testing.T) {
 	}
 }
 
-func TestTellsLessThan(t *testing.T) {
+func TestStricterThan(t *testing.T) {
 	full, domain, hmac, drop := Policy{}, Policy{Mode: ModeDomain}, Policy{Mode: ModeHMAC}, Policy{Mode: ModeDrop}
 	with := func(variables ...string) Policy { return Policy{Mode: ModeDrop, Variables: variables} }
 	for _, tc := range []struct {
-		before  Policy
-		less    []Policy // than before
-		notLess []Policy
+		before      Policy
+		stricter    []Policy
+		notStricter []Policy
 	}{
 		{full, []Policy{domain, hmac, drop}, []Policy{full}},
 		{domain, []Policy{drop}, []Policy{full, domain, hmac}},
@@ -293,15 +293,15 @@ func TestTellsLessThan(t *testing.T) {
 		{with("a.b"), nil, []Policy{with("a")}},
 		{Policy{Mode: ModeDrop, Redact: true, Key: testKey}, nil, []Policy{drop}}, // neither is in a series
 	} {
-		for _, after := range tc.less {
-			assert.True(t, after.TellsLessThan(tc.before.Told()), "%s after %s", after.Told(), tc.before.Told())
+		for _, after := range tc.stricter {
+			assert.True(t, after.StricterThan(tc.before.Encode()), "%s after %s", after.Encode(), tc.before.Encode())
 		}
-		for _, after := range tc.notLess {
-			assert.False(t, after.TellsLessThan(tc.before.Told()), "%s after %s", after.Told(), tc.before.Told())
+		for _, after := range tc.notStricter {
+			assert.False(t, after.StricterThan(tc.before.Encode()), "%s after %s", after.Encode(), tc.before.Encode())
 		}
 	}
 	for _, unreadable := range []string{"", "?", `{"mode":"other"}`} {
-		assert.True(t, drop.TellsLessThan([]byte(unreadable)), unreadable)
-		assert.False(t, full.TellsLessThan([]byte(unreadable)), unreadable)
+		assert.True(t, drop.StricterThan([]byte(unreadable)), unreadable)
+		assert.False(t, full.StricterThan([]byte(unreadable)), unreadable)
 	}
 }

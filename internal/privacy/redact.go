@@ -15,22 +15,19 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// kind is what a part of a text is. The greatest of those that overlap is what they are together.
-type kind int
+// markers replace what is removed. Where parts overlap, the last of their markers replaces them all.
+var markers = [...]string{domainMarker: "[domain]", addressMarker: "[address]", recipientMarker: "[recipient]"}
 
 const (
-	kindDomain kind = iota
-	kindAddress
-	kindRecipient
+	domainMarker = iota
+	addressMarker
+	recipientMarker
 )
-
-// markers replace what is removed.
-var markers = [...]string{kindDomain: "[domain]", kindAddress: "[address]", kindRecipient: "[recipient]"}
 
 // form is a way to write the recipient, as words. With a space at an end, it ends with a whole word.
 type form struct {
-	words string
-	kind  kind
+	words  string
+	marker int
 }
 
 const (
@@ -52,9 +49,10 @@ func (r *redactor) addRecipient(sent string) {
 	if common := escapes[0]; strings.ContainsAny(sent, common.marks) {
 		texts = append(texts, unescape(common.pattern, original(sent)).text)
 	}
+	separates := func(c rune) bool { return strings.ContainsRune("<>(),;\r\n", c) }
 	for _, text := range texts {
 		r.addName(text)
-		for part := range strings.FieldsFuncSeq(text, func(c rune) bool { return strings.ContainsRune("<>(),;\r\n", c) }) {
+		for part := range strings.FieldsFuncSeq(text, separates) {
 			r.addName(part)
 		}
 	}
@@ -90,13 +88,13 @@ func (r *redactor) addName(name string) {
 			continue
 		}
 		if l == "" {
-			r.add(" "+d+" ", kindRecipient)
+			r.add(" "+d+" ", recipientMarker)
 		} else {
-			r.add(l+" "+d, kindRecipient)
-			r.add(" "+d+" "+l+" ", kindRecipient)
+			r.add(l+" "+d, recipientMarker)
+			r.add(" "+d+" "+l+" ", recipientMarker)
 		}
 		if r.hideDomain {
-			r.add(" "+d+" ", kindDomain)
+			r.add(" "+d+" ", domainMarker)
 		}
 	}
 }
@@ -105,12 +103,12 @@ func (r *redactor) addName(name string) {
 func (r *redactor) addWords(name string) {
 	words := wordsOf(name)
 	if words != "" && utf8.RuneCountInString(strings.Trim(name, `" `)) >= minName {
-		r.add(" "+words+" ", kindRecipient)
+		r.add(" "+words+" ", recipientMarker)
 	}
 }
 
-func (r *redactor) add(words string, kind kind) {
-	if f := (form{words, kind}); !slices.Contains(r.forms, f) {
+func (r *redactor) add(words string, marker int) {
+	if f := (form{words, marker}); !slices.Contains(r.forms, f) {
 		r.forms = append(r.forms, f)
 	}
 }
@@ -121,7 +119,7 @@ func (r *redactor) addHashes() {
 		for _, text := range []string{name, strings.ToLower(name)} {
 			for _, h := range []hash.Hash{md5.New(), sha1.New(), sha256.New()} { //nolint:gosec // The same.
 				h.Write([]byte(text))
-				r.add(hex.EncodeToString(h.Sum(nil)), kindRecipient)
+				r.add(hex.EncodeToString(h.Sum(nil)), recipientMarker)
 			}
 		}
 	}
@@ -148,16 +146,13 @@ var addresses = func() *regexp.Regexp {
 }()
 
 // finding is a part of a text that is to be removed.
-type finding struct {
-	from, to int
-	kind     kind
-}
+type finding struct{ from, to, marker int }
 
 // redact returns the text with markers in place of the recipient's forms and, where that is wanted,
 // of all that looks like an address.
 func (r *redactor) redact(text string, allAddresses bool) string {
 	if text != "" && r.incomplete {
-		return markers[kindRecipient]
+		return markers[recipientMarker]
 	}
 	if hexHash.MatchString(text) {
 		r.addHashes()
@@ -172,7 +167,7 @@ func (r *redactor) redact(text string, allAddresses bool) string {
 				}
 				i += next
 				from, to := reading.source(i, i+len(form.words))
-				found = append(found, finding{from, to, form.kind})
+				found = append(found, finding{from, to, form.marker})
 				// The space at its end may be the one before the next.
 				i += len(form.words) - 1
 			}
@@ -180,7 +175,7 @@ func (r *redactor) redact(text string, allAddresses bool) string {
 	}
 	if allAddresses && strings.ContainsAny(text, ats) {
 		for _, match := range addresses.FindAllStringIndex(text, -1) {
-			found = append(found, finding{match[0], match[1], kindAddress})
+			found = append(found, finding{match[0], match[1], addressMarker})
 		}
 	}
 	slices.SortFunc(found, func(a, b finding) int { return cmp.Compare(a.from, b.from) })
@@ -191,10 +186,10 @@ func (r *redactor) redact(text string, allAddresses bool) string {
 		whole := found[i]
 		for i++; i < len(found) && found[i].from < whole.to; i++ {
 			whole.to = max(whole.to, found[i].to)
-			whole.kind = max(whole.kind, found[i].kind)
+			whole.marker = max(whole.marker, found[i].marker)
 		}
 		out.WriteString(text[done:whole.from])
-		out.WriteString(markers[whole.kind])
+		out.WriteString(markers[whole.marker])
 		done = whole.to
 	}
 	out.WriteString(text[done:])

@@ -227,7 +227,7 @@ func (r *smtpFailureReceiver) logWarnings() {
 		r.logger.Warn("A captured call counts again when it is sent again", zap.String("reason", reason))
 	}
 	for _, name := range r.config.CountBy {
-		if !r.privacy.Tells(name) {
+		if !r.privacy.Allows(name) {
 			r.logger.Warn("Nothing is counted by a variable of count_by, "+
 				"because recipient::variables does not name it", zap.String("variable", name))
 		}
@@ -383,11 +383,11 @@ func (r *smtpFailureReceiver) restore(ctx context.Context) error {
 		r.decoder.Key = r.privacy.Key
 	}
 
-	before, now := r.ledger.Value(keptTold), r.privacy.Told()
+	before, now := r.ledger.Value(keptTold), r.privacy.Encode()
 	switch {
 	case bytes.Equal(before, now):
 		return nil
-	case !r.privacy.TellsLessThan(before):
+	case !r.privacy.StricterThan(before):
 		return r.ledger.SetValue(ctx, keptTold, now)
 	case before != nil:
 		r.logger.Info("All counters begin at zero, because what they tell is more than " +
