@@ -161,11 +161,11 @@ var (
 		"the store cannot take the report now, try again later", ledger.ErrStore)
 	responseInFlight = newResponse("in_flight", http.StatusServiceUnavailable,
 		"another copy of the report is under way, try again later", ledger.ErrInFlight)
-	responseTooManyWaiting = newResponse("too_many_waiting", http.StatusServiceUnavailable,
+	_ = newResponse("too_many_waiting", http.StatusServiceUnavailable,
 		"too many reports are waiting, try again later", errTooManyWaiting)
 	responseOverloaded = newResponse("overloaded", http.StatusServiceUnavailable,
 		"too many calls are being checked, try again later", errOverloaded)
-	responseKeyUnavailable = newResponse("key_unavailable", http.StatusServiceUnavailable,
+	_ = newResponse("key_unavailable", http.StatusServiceUnavailable,
 		"the key of the signature cannot be looked up now, try again later", signature.ErrKeyUnavailable)
 	// responseOther is that of a configured middleware or CORS, with a status of its own.
 	responseOther = newResponse("other", 0, "")
