@@ -46,7 +46,7 @@ func together(t *testing.T, reports int, logs consumer.Logs) (map[string]int, *r
 	t.Helper()
 	held := make(chan struct{})
 	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
-		r.logs = logsThat(func(ctx context.Context, batch plog.Logs) error {
+		r.logs = logsFunc(func(ctx context.Context, batch plog.Logs) error {
 			if slices.Contains(idsIn(batch), "first") {
 				<-held
 			}
@@ -78,11 +78,11 @@ func together(t *testing.T, reports int, logs consumer.Logs) (map[string]int, *r
 			return b.running == maxBatches && len(b.waiting) == reports
 		}
 	}
-	require.Eventually(t, waiting(0), patience, time.Millisecond)
+	require.Eventually(t, waiting(0), testTimeout, time.Millisecond)
 	for n := range reports {
 		send(strconv.Itoa(n))
 	}
-	require.Eventually(t, waiting(reports), patience, time.Millisecond)
+	require.Eventually(t, waiting(reports), testTimeout, time.Millisecond)
 	b.mu.Lock()
 	b.running = 1
 	b.mu.Unlock()
@@ -123,7 +123,7 @@ func TestEventsShareABatch(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var mu sync.Mutex
 			var calls []int
-			statuses, run := together(t, 20, logsThat(func(_ context.Context, logs plog.Logs) error {
+			statuses, run := together(t, 20, logsFunc(func(_ context.Context, logs plog.Logs) error {
 				mu.Lock()
 				defer mu.Unlock()
 				calls = append(calls, logs.LogRecordCount())
@@ -263,7 +263,7 @@ func TestClientInfoOfEventsThatGoAlone(t *testing.T) {
 		config := defaultConfig()
 		config.HTTP.IncludeMetadata = metadata
 		run := startRun(t, config, func(r *smtpFailureReceiver) {
-			r.logs = logsThat(func(ctx context.Context, _ plog.Logs) error {
+			r.logs = logsFunc(func(ctx context.Context, _ plog.Logs) error {
 				assert.Equal(t, metadata, len(client.FromContext(ctx).Metadata.Get("Content-Type")) > 0)
 				assert.Equal(t, metadata, client.FromContext(ctx).Addr != nil)
 				return nil
@@ -278,7 +278,7 @@ func TestTraceparent(t *testing.T) {
 	before := otel.GetTextMapPropagator()
 	otel.SetTextMapPropagator(propagation.TraceContext{})
 	defer otel.SetTextMapPropagator(before)
-	run := startRun(t, defaultConfig(), asItIs)
+	run := startRun(t, defaultConfig())
 	request := newForm(t.Context(), run.url(), "id=1")
 	request.Header.Set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 	got, err := do(http.DefaultClient, request)
@@ -339,9 +339,9 @@ func TestShutdownKeepsItsDeadlineWhateverHangs(t *testing.T) {
 				r.waitTimeout = 10 * time.Millisecond
 				switch what {
 				case "a logs pipeline":
-					r.logs = logsThat(func(context.Context, plog.Logs) error { wait(); return nil })
+					r.logs = logsFunc(func(context.Context, plog.Logs) error { wait(); return nil })
 				case "a metrics pipeline":
-					r.metrics = metricsThat(func(context.Context, pmetric.Metrics) error { wait(); return nil })
+					r.metrics = metricsFunc(func(context.Context, pmetric.Metrics) error { wait(); return nil })
 				}
 			})
 			require.Equal(t, http.StatusOK, run.post(t, "id=0").status)
@@ -360,7 +360,7 @@ func TestShutdownKeepsItsDeadlineWhateverHangs(t *testing.T) {
 			defer cancel()
 			began := time.Now()
 			require.Error(t, run.receiver.Shutdown(ctx))
-			assert.Less(t, time.Since(began), patience/2)
+			assert.Less(t, time.Since(began), testTimeout/2)
 			close(gate)
 			// What hung ends, so that the store can be closed.
 			require.NoError(t, run.receiver.batches.wait(t.Context()))

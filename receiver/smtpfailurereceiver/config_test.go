@@ -78,7 +78,7 @@ func TestKeepAlive(t *testing.T) {
 		{"disabled", "http: {keepalive: {enabled: false}}", 0, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			run := startRun(t, configOf(t, tc.yaml), asItIs)
+			run := startRun(t, configOf(t, tc.yaml))
 			assert.Equal(t, tc.idle, run.receiver.server.IdleTimeout)
 			response, err := http.Get(run.url())
 			require.NoError(t, err)

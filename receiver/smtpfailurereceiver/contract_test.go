@@ -33,7 +33,7 @@ func TestConsumeContract(t *testing.T) {
 	createLogs := func(
 		ctx context.Context, settings receiver.Settings, config component.Config, next consumer.Logs,
 	) (receiver.Logs, error) {
-		return NewFactory().CreateLogs(ctx, settings, config, logsThat(func(ctx context.Context, logs plog.Logs) error {
+		return NewFactory().CreateLogs(ctx, settings, config, logsFunc(func(ctx context.Context, logs plog.Logs) error {
 			if logs.LogRecordCount() > 1 {
 				// The test expects what is refused for good to be dropped, but the reports of a shared call
 				// are each tried again alone.
@@ -69,12 +69,12 @@ func (s *sender) Generate() []receivertest.UniqueIDAttrVal {
 	id := strconv.FormatInt(s.next.Add(1), 10)
 	for {
 		form := "id=" + id + "&" + receivertest.UniqueIDAttrName + "=" + id
-		answer, err := do(&s.client, newForm(s.t.Context(), s.url, form))
+		response, err := do(&s.client, newForm(s.t.Context(), s.url, form))
 		if err != nil {
 			s.t.Error(err)
 			return nil
 		}
-		if answer.status != http.StatusServiceUnavailable {
+		if response.status != http.StatusServiceUnavailable {
 			return []receivertest.UniqueIDAttrVal{receivertest.UniqueIDAttrVal(id)}
 		}
 	}

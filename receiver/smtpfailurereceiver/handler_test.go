@@ -41,11 +41,11 @@ func TestResponseDependsOnPipelines(t *testing.T) {
 	} {
 		t.Run(tc.outcome, func(t *testing.T) {
 			run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
-				r.logs = logsThat(func(context.Context, plog.Logs) error { return tc.consume() })
+				r.logs = logsFunc(func(context.Context, plog.Logs) error { return tc.consume() })
 			})
-			answer := run.post(t, "id=1&code=550")
-			assert.Equal(t, tc.status, answer.status)
-			assert.Equal(t, tc.retryAfter, answer.header.Get("Retry-After"))
+			response := run.post(t, "id=1&code=550")
+			assert.Equal(t, tc.status, response.status)
+			assert.Equal(t, tc.retryAfter, response.header.Get("Retry-After"))
 			assert.Equal(t, "1", run.count(t, requests(tc.outcome, tc.status)))
 			require.NoError(t, run.receiver.Shutdown(t.Context()))
 			assert.Equal(t, tc.counted, totals(run.metrics)[failuresMetric])
@@ -76,7 +76,7 @@ func TestErrorIsPermanentOnlyIfAllAre(t *testing.T) {
 }
 
 func TestHandlersThatEndOtherwiseAreCounted(t *testing.T) {
-	run := startRun(t, defaultConfig(), asItIs)
+	run := startRun(t, defaultConfig())
 	for _, tc := range []struct {
 		cause   any
 		written string // what the handler wrote before
@@ -111,7 +111,7 @@ func TestClientThatHangsUpStopsNothing(t *testing.T) {
 	arrived, gone := make(chan struct{}), make(chan struct{})
 	consumed := make(chan error, 1)
 	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
-		r.logs = logsThat(func(ctx context.Context, _ plog.Logs) error {
+		r.logs = logsFunc(func(ctx context.Context, _ plog.Logs) error {
 			close(arrived)
 			<-gone
 			consumed <- ctx.Err()
@@ -137,7 +137,7 @@ func TestClientThatHangsUpStopsNothing(t *testing.T) {
 func TestIncompleteBody(t *testing.T) {
 	config := defaultConfig()
 	config.HTTP.ReadTimeout = 50 * time.Millisecond
-	run := startRun(t, config, asItIs)
+	run := startRun(t, config)
 	address := run.receiver.listener.Addr()
 	const head = "POST /failures HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nContent-Encoding: "
 	for _, coding := range []string{"identity", "gzip", "snappy"} {
@@ -145,7 +145,7 @@ func TestIncompleteBody(t *testing.T) {
 	}
 	require.NoError(t, dial(t, address, head+"\r\n\r\nid=1").Close())
 	incomplete := func() bool { return run.count(t, requests("incomplete", 400)) == "1" }
-	require.Eventually(t, incomplete, patience, time.Millisecond)
+	require.Eventually(t, incomplete, testTimeout, time.Millisecond)
 	assert.Equal(t, "3", run.count(t, requests("too_slow", 408)))
 	assert.Zero(t, run.logs.LogRecordCount())
 }
@@ -153,14 +153,14 @@ func TestIncompleteBody(t *testing.T) {
 func TestBodyLimit(t *testing.T) {
 	config := defaultConfig()
 	config.HTTP.MaxRequestBodySize = 10
-	run := startRun(t, config, asItIs)
+	run := startRun(t, config)
 	for body, status := range map[string]int{"id=1234567": 200, "id=12345678": 413} {
 		for _, length := range []int64{int64(len(body)), -1} { // -1: the length is not sent
 			request := newForm(t.Context(), run.url(), body)
 			request.ContentLength = length
-			answer, err := do(http.DefaultClient, request)
+			response, err := do(http.DefaultClient, request)
 			require.NoError(t, err)
-			assert.Equal(t, status, answer.status, "%s with length %d", body, length)
+			assert.Equal(t, status, response.status, "%s with length %d", body, length)
 		}
 	}
 	assert.Equal(t, "2", run.count(t, requests("too_large", 413)))
@@ -206,7 +206,7 @@ func TestContentCodings(t *testing.T) {
 func TestConfighttpErrorTexts(t *testing.T) {
 	config := defaultConfig()
 	config.HTTP.MaxRequestBodySize = 100
-	run := startRun(t, config, asItIs)
+	run := startRun(t, config)
 	var zipped bytes.Buffer
 	writer := gzip.NewWriter(&zipped)
 	_, err := io.WriteString(writer, "id=1")
@@ -232,13 +232,13 @@ func TestConfighttpErrorTexts(t *testing.T) {
 	}
 }
 
-// doorkeeper is an authenticator that knows one token.
-type doorkeeper struct {
+// authenticator is an extension that authenticates one token.
+type authenticator struct {
 	component.StartFunc
 	component.ShutdownFunc
 }
 
-func (doorkeeper) Authenticate(ctx context.Context, sources map[string][]string) (context.Context, error) {
+func (authenticator) Authenticate(ctx context.Context, sources map[string][]string) (context.Context, error) {
 	if got := sources["Authorization"]; len(got) == 1 && got[0] == "Bearer secret" {
 		return ctx, nil
 	}
@@ -248,12 +248,12 @@ func (doorkeeper) Authenticate(ctx context.Context, sources map[string][]string)
 func TestAuthentication(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "smtpeter.txt")
 	require.NoError(t, os.WriteFile(file, []byte("1a2b3c\n"), 0o600))
-	id := component.MustNewID("doorkeeper")
+	id := component.MustNewID("authenticator")
 	config := defaultConfig()
 	config.HTTP.Auth = configoptional.Some(confighttp.AuthConfig{Config: configauth.Config{AuthenticatorID: id}})
 	config.OwnershipFiles = []OwnershipFileConfig{{Name: "check.txt", File: file}}
-	host := &hostWith{extensions: map[component.ID]component.Component{id: doorkeeper{}}}
-	run := startRunOn(t, host, config, asItIs)
+	host := &hostWith{extensions: map[component.ID]component.Component{id: authenticator{}}}
+	run := startRunOn(t, host, config)
 	address := run.receiver.listener.Addr()
 
 	for authorization, want := range map[string]string{
@@ -276,7 +276,7 @@ func TestAuthentication(t *testing.T) {
 type hiding struct{ http.ResponseWriter }
 
 func TestMiddlewareMayWrapTheWriter(t *testing.T) {
-	run := startWithMiddleware(t, defaultConfig(), asItIs, func(next http.Handler) http.Handler {
+	run := startWithMiddleware(t, defaultConfig(), func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { next.ServeHTTP(hiding{w}, req) })
 	})
 	assert.Equal(t, http.StatusOK, run.post(t, "id=1").status)
@@ -297,7 +297,7 @@ func TestRequestRewrittenByMiddlewareIsRefused(t *testing.T) {
 				next.ServeHTTP(w, r)
 			})
 		}
-		run := startWithMiddleware(t, signedConfig("environment-1"), prepare, wrap)
+		run := startWithMiddleware(t, signedConfig("environment-1"), wrap, prepare)
 		got := exchangeRaw(t, run.receiver.listener.Addr(),
 			[]byte(line+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 13\r\n\r\nid=1&code=550"))
 		assert.Equal(t, unauthorized, got, line)
@@ -310,12 +310,12 @@ func TestRequestRewrittenByMiddlewareIsRefused(t *testing.T) {
 func TestResponsesOfOthersAreCounted(t *testing.T) {
 	config := defaultConfig()
 	config.HTTP.CORS = configoptional.Some(confighttp.CORSConfig{AllowedOrigins: []string{"https://example.com"}})
-	run := startRun(t, config, asItIs)
+	run := startRun(t, config)
 	address := run.receiver.listener.Addr()
 	exchangeRaw(t, address, []byte("OPTIONS /failures HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"+
 		"Origin: https://example.com\r\nAccess-Control-Request-Method: POST\r\n\r\n"))
 	assert.Equal(t, "1", run.count(t, requests("other", 204)))
-	answer := exchangeRaw(t, address, []byte("OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
-	assert.Contains(t, answer, "404 Not Found")
+	response := exchangeRaw(t, address, []byte("OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+	assert.Contains(t, response, "404 Not Found")
 	assert.Equal(t, "1", run.count(t, requests("not_found", 404)))
 }

@@ -33,15 +33,12 @@ import (
 
 var exhaustive = flag.Bool("exhaustive", false, "send as many reports as the documents tell of, which takes minutes")
 
-// patience is the timeout of what has to happen in a test.
-const patience = 20 * time.Second
+// testTimeout bounds the wait for what has to happen in a test.
+const testTimeout = 20 * time.Second
 
 func defaultConfig() *Config {
 	return createDefaultConfig().(*Config)
 }
-
-// asItIs prepares nothing.
-func asItIs(*smtpFailureReceiver) {}
 
 // run is a receiver that was started for both signals.
 type run struct {
@@ -52,12 +49,12 @@ type run struct {
 }
 
 // startRun creates a receiver for both signals, calls prepare, and starts it on a free port.
-func startRun(t *testing.T, config *Config, prepare func(*smtpFailureReceiver)) *run {
+func startRun(t *testing.T, config *Config, prepare ...func(*smtpFailureReceiver)) *run {
 	t.Helper()
-	return startRunOn(t, componenttest.NewNopHost(), config, prepare)
+	return startRunOn(t, componenttest.NewNopHost(), config, prepare...)
 }
 
-func startRunOn(t *testing.T, host component.Host, config *Config, prepare func(*smtpFailureReceiver)) *run {
+func startRunOn(t *testing.T, host component.Host, config *Config, prepare ...func(*smtpFailureReceiver)) *run {
 	t.Helper()
 	config.HTTP.NetAddr.Endpoint = "localhost:0"
 	require.NoError(t, confmap.Validate(config))
@@ -81,7 +78,9 @@ func startRunOn(t *testing.T, host component.Host, config *Config, prepare func(
 	require.Same(t, logs, metrics, "one instance serves both signals")
 
 	started.receiver = logs.(*smtpFailureReceiver)
-	prepare(started.receiver)
+	for _, p := range prepare {
+		p(started.receiver)
+	}
 	require.NoError(t, logs.Start(t.Context(), host))
 	require.NoError(t, metrics.Start(t.Context(), host))
 	t.Cleanup(func() {
@@ -102,7 +101,7 @@ func dial(t *testing.T, address net.Addr, text string) net.Conn {
 	connection, err := net.Dial(address.Network(), address.String())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = connection.Close() })
-	require.NoError(t, connection.SetDeadline(time.Now().Add(patience)))
+	require.NoError(t, connection.SetDeadline(time.Now().Add(testTimeout)))
 	_, err = io.WriteString(connection, text)
 	require.NoError(t, err)
 	return connection
@@ -202,9 +201,9 @@ func newForm(ctx context.Context, url, form string) *http.Request {
 // post sends a form.
 func (r *run) post(t *testing.T, form string) received {
 	t.Helper()
-	answer, err := do(http.DefaultClient, newForm(t.Context(), r.url(), form))
+	response, err := do(http.DefaultClient, newForm(t.Context(), r.url(), form))
 	require.NoError(t, err)
-	return answer
+	return response
 }
 
 // totals returns the sum of each metric: of the last values of cumulative series, and of all deltas.
@@ -251,8 +250,8 @@ const (
 	requestsMetric = "otelcol_smtp_failure_requests"
 )
 
-// logsThat is a logs pipeline that does as told.
-func logsThat(consume func(context.Context, plog.Logs) error) consumer.Logs {
+// logsFunc is a logs pipeline that calls a function.
+func logsFunc(consume func(context.Context, plog.Logs) error) consumer.Logs {
 	c, err := consumer.NewLogs(consume)
 	if err != nil {
 		panic(err)
@@ -260,17 +259,17 @@ func logsThat(consume func(context.Context, plog.Logs) error) consumer.Logs {
 	return c
 }
 
-// blockingLogs is a logs pipeline that says when a record has arrived and keeps it until it is released.
+// blockingLogs is a logs pipeline that closes arrived and then waits for release.
 func blockingLogs() (logs consumer.Logs, arrived, release chan struct{}) {
 	arrived, release = make(chan struct{}), make(chan struct{})
-	return logsThat(func(context.Context, plog.Logs) error {
+	return logsFunc(func(context.Context, plog.Logs) error {
 		close(arrived)
 		<-release
 		return nil
 	}), arrived, release
 }
 
-func metricsThat(consume func(context.Context, pmetric.Metrics) error) consumer.Metrics {
+func metricsFunc(consume func(context.Context, pmetric.Metrics) error) consumer.Metrics {
 	c, err := consumer.NewMetrics(consume)
 	if err != nil {
 		panic(err)
@@ -300,11 +299,11 @@ func (m middleware) GetHTTPHandler(context.Context) (func(context.Context, http.
 
 // startWithMiddleware starts a receiver with a middleware.
 func startWithMiddleware(
-	t *testing.T, config *Config, prepare func(*smtpFailureReceiver), wrap func(http.Handler) http.Handler,
+	t *testing.T, config *Config, wrap func(http.Handler) http.Handler, prepare ...func(*smtpFailureReceiver),
 ) *run {
 	t.Helper()
 	id := component.MustNewID("middleware")
 	config.HTTP.Middlewares = []configmiddleware.Config{{ID: id}}
 	host := &hostWith{extensions: map[component.ID]component.Component{id: middleware{wrap: wrap}}}
-	return startRunOn(t, host, config, prepare)
+	return startRunOn(t, host, config, prepare...)
 }

@@ -241,7 +241,7 @@ func TestRecordUIDDependsOnKey(t *testing.T) {
 	uid := func(mode string, key configopaque.String) string {
 		config := defaultConfig()
 		config.Recipient.Mode, config.Recipient.Key = mode, key
-		run := startRun(t, config, asItIs)
+		run := startRun(t, config)
 		const form = "id=1&time=1795256098&recipient=Jan.Jansen@voorbeeld.nl&tags[]=news&code=550"
 		require.Equal(t, http.StatusOK, run.post(t, form).status)
 		require.Equal(t, http.StatusOK, run.post(t, form).status)
@@ -329,7 +329,7 @@ func TestStricterModeEndsSeries(t *testing.T) {
 			session := func(mode, id string) *run {
 				config := privateConfig(t, mode)
 				config.Storage, config.Aggregation.Interval = &storageID, time.Hour
-				run := startRunOn(t, newStorageHost(t, directory), config, asItIs)
+				run := startRunOn(t, newStorageHost(t, directory), config)
 				require.NoError(t, run.receiver.flush(t.Context()))
 				require.Equal(t, http.StatusOK, run.post(t, "id="+id+"&recipient=jane@acme.example&code=550&state=for+jane@acme.example").status)
 				require.NoError(t, run.receiver.Shutdown(t.Context()))

@@ -56,7 +56,7 @@ func TestConcurrentReportsAreAllCounted(t *testing.T) {
 			config := defaultConfig()
 			config.Aggregation.Interval = 20 * time.Millisecond
 			config.Aggregation.Temporality = tc.temporality
-			run := startRun(t, config, asItIs)
+			run := startRun(t, config)
 
 			transport := &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections}
 			client := &http.Client{Transport: transport}
@@ -70,9 +70,9 @@ func TestConcurrentReportsAreAllCounted(t *testing.T) {
 						n := order[i]
 						form := fmt.Sprintf("id=%d&time=%d&code=%d&tags[]=all&tags[]=tag%d",
 							i, 1_795_000_000+n*tc.spread, 550+n%4, n%10)
-						answer, err := do(client, newForm(t.Context(), run.url(), form))
-						if err != nil || answer.status != http.StatusOK {
-							t.Errorf("%d, %v", answer.status, err)
+						response, err := do(client, newForm(t.Context(), run.url(), form))
+						if err != nil || response.status != http.StatusOK {
+							t.Errorf("%d, %v", response.status, err)
 							return
 						}
 					}
@@ -98,7 +98,7 @@ func TestRefusedCountersAreSentAgain(t *testing.T) {
 			config.Aggregation.Temporality = temporality
 			config.Aggregation.Interval = time.Hour
 			run := startRun(t, config, func(r *smtpFailureReceiver) {
-				r.metrics = metricsThat(func(ctx context.Context, m pmetric.Metrics) error {
+				r.metrics = metricsFunc(func(ctx context.Context, m pmetric.Metrics) error {
 					if refusing.Load() {
 						return errors.New("not now")
 					}
@@ -121,7 +121,7 @@ func TestRefusedCountersAreSentAgain(t *testing.T) {
 
 func TestShutdownReturnsTheErrorOfTheLastFlush(t *testing.T) {
 	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
-		r.metrics = metricsThat(func(context.Context, pmetric.Metrics) error { return errors.New("gone") })
+		r.metrics = metricsFunc(func(context.Context, pmetric.Metrics) error { return errors.New("gone") })
 	})
 	run.post(t, "id=1")
 	err := run.receiver.Shutdown(t.Context())
@@ -132,7 +132,7 @@ func TestShutdownReturnsTheErrorOfTheLastFlush(t *testing.T) {
 
 // Prometheus' increase() sees the first failure of a kind only if there was a zero before.
 func TestSeriesBeginAtZero(t *testing.T) {
-	run := startRun(t, defaultConfig(), asItIs)
+	run := startRun(t, defaultConfig())
 	for _, form := range []string{"id=1&code=550", "id=2&code=421"} {
 		run.post(t, form)
 		require.NoError(t, run.receiver.flush(t.Context()))
@@ -159,7 +159,7 @@ func startWithoutServer(
 	settings.Logger = logger
 	r, err := newReceiver(settings, defaultConfig())
 	require.NoError(t, err)
-	r.metrics = metricsThat(consume)
+	r.metrics = metricsFunc(consume)
 	r.counters = newCounters(r.config)
 	r.ledger, err = r.openLedger(t.Context(), componenttest.NewNopHost())
 	require.NoError(t, err)
@@ -212,9 +212,9 @@ func TestShutdownFinishesRequestsInFlight(t *testing.T) {
 	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs = logs })
 	answered := make(chan int, 1)
 	go func() {
-		answer, err := do(http.DefaultClient, newForm(context.WithoutCancel(t.Context()), run.url(), "id=1"))
+		response, err := do(http.DefaultClient, newForm(context.WithoutCancel(t.Context()), run.url(), "id=1"))
 		assert.NoError(t, err)
-		answered <- answer.status
+		answered <- response.status
 	}()
 	<-arrived
 	shut := make(chan error, 1)
@@ -227,7 +227,7 @@ func TestShutdownFinishesRequestsInFlight(t *testing.T) {
 			_ = connection.Close()
 		}
 		return err != nil
-	}, patience, time.Millisecond, "new connections are refused")
+	}, testTimeout, time.Millisecond, "new connections are refused")
 	close(release)
 	assert.Equal(t, http.StatusOK, <-answered)
 	require.NoError(t, <-shut)
@@ -360,7 +360,7 @@ func TestShutdownBeforeStart(t *testing.T) {
 
 func TestServerThatEndsIsAFatalError(t *testing.T) {
 	host := &hostWith{status: make(chan *componentstatus.Event, 1)}
-	run := startRunOn(t, host, defaultConfig(), asItIs)
+	run := startRunOn(t, host, defaultConfig())
 	require.NoError(t, run.receiver.listener.Close())
 	event := <-host.status
 	assert.Equal(t, componentstatus.StatusFatalError, event.Status())

@@ -237,7 +237,7 @@ func TestBodyIsReadOnlyWithAValidSignature(t *testing.T) {
 	defer first.Close()
 	_, err = io.WriteString(first, chunked.Head())
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return len(run.receiver.unverified) == 1 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return len(run.receiver.unverified) == 1 }, testTimeout, time.Millisecond)
 	answer := exchangeRaw(t, address, []byte(chunked.Head()))
 	assert.Contains(t, answer, "503 Service Unavailable")
 	assert.Contains(t, answer, "Retry-After: "+retryAfter)

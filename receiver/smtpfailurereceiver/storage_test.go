@@ -95,7 +95,7 @@ func TestRepeats(t *testing.T) {
 		t.Run(fmt.Sprintf("deduplicate=%t", deduplicate), func(t *testing.T) {
 			config := defaultConfig()
 			config.Deduplication.Enabled = deduplicate
-			run := startRun(t, config, asItIs)
+			run := startRun(t, config)
 			for range 3 {
 				assert.Equal(t, http.StatusOK, run.post(t, "id=1&time=1795256098&code=550&tags=a").status)
 			}
@@ -129,7 +129,7 @@ func TestRepeatsOfRefusedReports(t *testing.T) {
 			calls := 0
 			refusal := tc.refusal
 			run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {
-				r.logs = logsThat(func(context.Context, plog.Logs) error {
+				r.logs = logsFunc(func(context.Context, plog.Logs) error {
 					calls++
 					return refusal
 				})
@@ -173,7 +173,7 @@ func TestRestartContinuesTheSeries(t *testing.T) {
 	}
 	session := func(ids ...int) (last point, records int) {
 		host := newStorageHost(t, directory)
-		run := startRunOn(t, host, storageConfig(), asItIs)
+		run := startRunOn(t, host, storageConfig())
 		for _, id := range ids {
 			require.Equal(t, http.StatusOK, run.post(t, fmt.Sprintf("id=%d&time=1795256098&code=550", id)).status)
 		}
@@ -198,7 +198,7 @@ func TestRestartContinuesTheSeries(t *testing.T) {
 
 func TestStoreFailsAndWorksAgain(t *testing.T) {
 	host := newStorageHost(t, t.TempDir())
-	run := startRunOn(t, host, storageConfig(), asItIs)
+	run := startRunOn(t, host, storageConfig())
 	require.Equal(t, http.StatusOK, run.post(t, "id=1").status)
 
 	host.broken.Store(true)
@@ -240,7 +240,7 @@ func TestUnusableStorageStopsTheStart(t *testing.T) {
 		host          component.Host
 	}{
 		{"not there", `storage: "file_storage"; must be the name of a storage extension`, &hostWith{}},
-		{"not a storage", `storage: "file_storage"; must be the name of a storage extension`, &hostWith{extensions: map[component.ID]component.Component{storageID: doorkeeper{}}}},
+		{"not a storage", `storage: "file_storage"; must be the name of a storage extension`, &hostWith{extensions: map[component.ID]component.Component{storageID: authenticator{}}}},
 		{"panics", "cannot open what it keeps (with file_storage, the file receiver_smtp_failure_", panicking},
 		{"no clients", `: no clients today; if it is damaged, move it away`, closed},
 		{"cannot be written", ": the store did not take it: no space left on device", broken},
@@ -271,7 +271,7 @@ func (noClients) GetClient(context.Context, component.Kind, component.ID, string
 func TestEveryReceiverHasItsOwnStore(t *testing.T) {
 	directory := t.TempDir()
 	host := newStorageHost(t, directory)
-	first := startRunOn(t, host, storageConfig(), asItIs)
+	first := startRunOn(t, host, storageConfig())
 	second := startRunOn(t, host, storageConfig(), func(r *smtpFailureReceiver) { r.settings.ID = component.MustNewIDWithName("smtp_failure", "two") })
 	assert.Equal(t, http.StatusOK, first.post(t, "id=1").status)
 	assert.Equal(t, http.StatusOK, second.post(t, "id=1").status)
@@ -285,7 +285,7 @@ func TestEveryReceiverHasItsOwnStore(t *testing.T) {
 // A collector whose store another one has claimed acknowledges nothing more, and says so.
 func TestReplacedCollector(t *testing.T) {
 	host := newStorageHost(t, t.TempDir())
-	run := startRunOn(t, host, storageConfig(), asItIs)
+	run := startRunOn(t, host, storageConfig())
 	require.Equal(t, http.StatusOK, run.post(t, "id=1").status)
 	host.replaced.Store(true)
 	for n := range 3 {

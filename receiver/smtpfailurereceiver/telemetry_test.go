@@ -48,7 +48,7 @@ func (r *run) ownMetrics(t *testing.T) map[string]metricdata.Aggregation {
 }
 
 func TestRequestsAreTimed(t *testing.T) {
-	run := startRun(t, defaultConfig(), asItIs)
+	run := startRun(t, defaultConfig())
 	for _, form := range []string{"id=1", "id=2&type=bounce", "", "id=3"} {
 		run.post(t, form)
 	}
@@ -84,7 +84,7 @@ func TestOwnCountersBeginAtZero(t *testing.T) {
 			}
 			maps.Copy(want, tc.want)
 			got := map[string]int{}
-			for name, data := range startRunOn(t, host, config, asItIs).ownMetrics(t) {
+			for name, data := range startRunOn(t, host, config).ownMetrics(t) {
 				sum, ok := data.(metricdata.Sum[int64])
 				if !ok {
 					continue
@@ -146,14 +146,14 @@ func TestSpans(t *testing.T) {
 		t.Run(tc.outcome, func(t *testing.T) {
 			run := startRun(t, tc.config, func(r *smtpFailureReceiver) {
 				if tc.outcome == panics {
-					r.logs = logsThat(func(context.Context, plog.Logs) error { panic("in a processor") })
+					r.logs = logsFunc(func(context.Context, plog.Logs) error { panic("in a processor") })
 				}
 			})
 			request := newForm(t.Context(), "http://"+run.receiver.listener.Addr().String()+tc.path, "id=1")
 			request.Method = tc.method
-			answer, err := do(http.DefaultClient, request)
+			response, err := do(http.DefaultClient, request)
 			require.NoError(t, err)
-			require.Equal(t, tc.status, answer.status)
+			require.Equal(t, tc.status, response.status)
 
 			// The response may arrive before the span ends.
 			require.NoError(t, run.receiver.Shutdown(t.Context()))
@@ -213,14 +213,14 @@ func TestOtelHTTPIsLeftOutIfUnused(t *testing.T) {
 				settings.TracerProvider = sdktrace.NewTracerProvider(sdktrace.WithSampler(tc.sampler))
 			}
 			used := make(chan bool, 1)
-			run := startWithMiddleware(t, defaultConfig(), func(r *smtpFailureReceiver) {
-				r.settings.TelemetrySettings, r.tracer = settings, metadata.Tracer(settings)
-			}, func(next http.Handler) http.Handler {
+			run := startWithMiddleware(t, defaultConfig(), func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 					_, found := otelhttp.LabelerFromContext(req.Context())
 					used <- found
 					next.ServeHTTP(w, req)
 				})
+			}, func(r *smtpFailureReceiver) {
+				r.settings.TelemetrySettings, r.tracer = settings, metadata.Tracer(settings)
 			})
 			require.Equal(t, http.StatusOK, run.post(t, "id=1").status)
 			assert.Equal(t, tc.want, <-used)
