@@ -57,8 +57,7 @@ const (
 	attemptTimeout = 2500 * time.Millisecond
 )
 
-// lookUpKeys looks up the keys of a name. The dot makes the name absolute, so that no search list is
-// tried.
+// lookUpKeys looks up the keys of a name. The dot makes the name absolute: no search list is tried.
 func lookUpKeys(ctx context.Context, resolver Resolver, name string) (keys []*rsa.PublicKey, outcome string) {
 	for range attempts {
 		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
