@@ -82,12 +82,12 @@ func (b *board) variablesAtTop() {
 	values := func(name, label, selector, attribute, all, text string) {
 		query := "label_values(" + selector + ", " + attribute + ")"
 		add(name,
-			dashboard.NewQueryVariableBuilder(name).Label(label).Description(text).Datasource(dataSource(varPrometheus)).
+			dashboard.NewQueryVariableBuilder(name).Label(label).Description(text).Definition(query).
 				Query(dashboard.StringOrMap{Map: map[string]any{
 					"qryType": 1, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery",
 				}}).
-				Definition(query).Refresh(dashboard.VariableRefreshOnTimeRangeChanged).Sort(dashboard.VariableSortAlphabeticalAsc).
-				Multi(true).IncludeAll(true).AllValue(all).Current(everything))
+				Datasource(dataSource(varPrometheus)).Refresh(dashboard.VariableRefreshOnTimeRangeChanged).
+				Sort(dashboard.VariableSortAlphabeticalAsc).Multi(true).IncludeAll(true).AllValue(all).Current(everything))
 	}
 	ofService := func(s source) string { return s.selector + `job=~"$service"}` }
 	values(varService, "Service", strings.TrimSuffix(b.failures.selector, "{"), "job", ".+",
@@ -96,18 +96,16 @@ func (b *board) variablesAtTop() {
 		values(f.variable, f.label, ofService(b.failures), b.label(b.failures, f.attribute), ".*", f.text)
 	}
 	values(varTag, "Tag", ofService(b.byTag), b.label(b.byTag, "email.tag"), ".*",
-		"For the rows For whom and Which messages. "+
-			"The rows above count each message once, whatever its tags, and cannot be told apart by tag")
+		"For the rows For whom and Which messages. The rows above count each message once, whatever its tags, and "+
+			"cannot be told apart by tag")
 	nothing := dashboard.StringOrArrayOfString{String: new("")}
 	for _, v := range [][3]string{
 		{varProvider, "Provider", "Recipient's domain, or how it begins, such as gmail. For the panels made of records"},
 		{varMessage, "Message", "A message's id, or a part of it. For the panels made of records"},
 	} {
 		add(v[0], dashboard.NewTextBoxVariableBuilder(v[0]).Label(v[1]).Description(v[2]).
-			DefaultValue(dashboard.StringOrMap{String: new("")}).Current(dashboard.VariableOption{
-			Text:  nothing,
-			Value: nothing,
-		}))
+			DefaultValue(dashboard.StringOrMap{String: new("")}).
+			Current(dashboard.VariableOption{Text: nothing, Value: nothing}))
 	}
 	values(varCollector, "Collector", strings.TrimSuffix(b.own("smtp_failure_remembered").selector, "{"), "job", ".*",
 		"job of the collector's own telemetry, for the row The receiver itself")
@@ -118,19 +116,20 @@ func (b *board) overview() {
 	total, class := increase(b.all), b.label(b.failures, "email.failure.class")
 	of := func(matcher string) string { return orZero(increase(b.selected(b.failures, class+matcher)), total) }
 	number := func(title, unit, expr, none, text string, links ...link) panel {
-		return panel{title, text, 3, 4, unit, none, now(expr), links}
+		return panel{title, 3, 4, unit, none, now(expr), links, text}
 	}
 	b.number(number("Failures in the range", wholeNumber, total, "none counted",
 		"All reports that the receiver counted in the chosen time, whatever their tags. Compare it with what you "+
-			"sent in the row above, where deliveries are taken. Prometheus estimates it from its scrapes, so it can be "+
-			"off by a little; Matching records counts one by one. Click to see the records.",
+			"sent in the row above, where deliveries are taken. Prometheus estimates it from its scrapes, so it can "+
+			"be off by a little; Matching records counts one by one. Click to see the records.",
 		b.records()), 0, "text")
 	b.number(number("Change", units.PercentUnit, total+" / ("+increaseBefore(b.all)+" > 0) - 1", "no earlier failures",
-		"The failures in the range against the range of the same length before it. Above +50 % look at New kinds "+
-			"and Top causes to see what grew. Empty when there was nothing before to compare with."), 0, "green", growth...)
+		"The failures in the range against the range of the same length before it. Above +50 % look at New kinds and "+
+			"Top causes to see what grew. Empty when there was nothing before to compare "+
+			"with."), 0, "green", growth...)
 	b.number(number("Permanent", wholeNumber, of(`="permanent"`), "none counted",
-		"Failures that a new message would meet too (5.x.x, 5yz). Not every one means a bad address: policy "+
-			"refusals are permanent too, so look at the cause before you suppress anybody.",
+		"Failures that a new message would meet too (5.x.x, 5yz). Not every one means a bad address: policy refusals "+
+			"are permanent too, so look at the cause before you suppress anybody.",
 		b.records([2]string{"class", "permanent"})), 0, "red")
 	b.number(number("Transient", wholeNumber, of(`="transient"`), "none counted",
 		"Failures whose cause may pass (4.x.x, 4yz), such as full mailboxes and deferrals. The sender has given up "+
@@ -140,24 +139,25 @@ func (b *board) overview() {
 		"Failures without a status that says which of the two they are, as when no server was reached, and those "+
 			"past the cardinality limit. The cause or the state tells more.",
 		b.records([2]string{"class", "unknown"})), 0, "text")
-	b.number(number("Share of permanent", units.PercentUnit, "("+of(`="permanent"`)+") / ("+total+" > 0)", "no failures",
+	b.number(number("Share of permanent", units.PercentUnit,
+		"("+of(`="permanent"`)+") / ("+total+" > 0)", "no failures",
 		"Permanent failures among all failures. A jump means that something was refused for good: a bad list, a "+
-			"blocked address, a failed authentication. See Top causes."), 1, "text", step{0.6, "orange"}, step{0.9, "red"})
+			"blocked address, a failed authentication. See Top "+
+			"causes."), 1, "text", step{0.6, "orange"}, step{0.9, "red"})
 	rate := "sum (increase(" + b.all + "[$__rate_interval]))"
 	b.number(number("First failure", units.DatetimeLocalNotToday, when("min", rate), "none",
-		"When the first failure of the range was counted, to within a few scrapes. With failures all the time "+
-			"this is the start of the range: choose a cause, or see Since in Top causes."), 0, "text")
+		"When the first failure of the range was counted, to within a few scrapes. With failures all the time this "+
+			"is the start of the range: choose a cause, or see Since in Top causes."), 0, "text")
 	b.number(number("Last failure", units.DateTimeFromNow, when("max", rate), "none",
 		"When the last failure of the range was counted, to within a few scrapes. Long ago while you are sending: "+
 			"either all is well, or the reports stopped. See The receiver itself."), 0, "text")
 
 	byClass := b.by(b.failures, b.all, "email.failure.class")
 	b.lines(panel{
-		"Failures per second by class",
-		"How many failures are counted each second: permanent, transient, unknown. A step up tells since when; " +
-			"then read the row Why. overflow is what came past the cardinality limit and has no attributes.",
-		14, 9, units.CountsPerSecond, noFailures, graph(byClass.named(byClass.rate()), class),
-		b.drill("class", labelled(class)),
+		"Failures per second by class", 14, 9, units.CountsPerSecond, noFailures,
+		graph(byClass.named(byClass.rate()), class), b.drill("class", labelled(class)),
+		"How many failures are counted each second: permanent, transient, unknown. A step up tells since when; then " +
+			"read the row Why. overflow is what came past the cardinality limit and has no attributes.",
 	}, look{stacked: true, list: true, colors: classColors})
 
 	kinds := b.by(b.failures, b.all, "error.type", "smtp.response.status_code", "smtp.response.enhanced_status_code")
@@ -167,9 +167,9 @@ func (b *board) overview() {
 	}
 	b.rows(panel{
 		title: "New kinds", width: 10, height: 9, none: "No new kinds in this range",
-		text: "Causes, codes and statuses that failed in the range and that no series held in the day before it: the " +
-			"first failure of a kind, not the second. Something changed here, at yours or at theirs. Click a cause " +
-			"to see its records.",
+		text: "Causes, codes and statuses that failed in the range and that no series held in the day before it: " +
+			"the first failure of a kind, not the second. Something changed here, at yours or at theirs. Click a " +
+			"cause to see its records.",
 	}, metricTable, "Since",
 		column{"Cause", kinds.labels[0], "", []property{links(b.drill(varCause, cell)...)}},
 		column{"Code", kinds.labels[1], "", []property{width(70)}},
@@ -180,11 +180,9 @@ func (b *board) overview() {
 
 // perSecond adds a graph of the failures by an attribute.
 func (b *board) perSecond(title string, of breakdown, width, height uint32, variable, none, text string) {
-	p := panel{
-		title, text, width, height, units.CountsPerSecond, none, graph(of.named(of.topRate(10)), of.labels[0]),
-		b.drill(variable, labelled(of.links())),
-	}
-	b.lines(p, look{})
+	queries := graph(of.named(of.topRate(10)), of.labels[0])
+	links := b.drill(variable, labelled(of.links()))
+	b.lines(panel{title, width, height, units.CountsPerSecond, none, queries, links, text}, look{})
 }
 
 func (b *board) why() {
@@ -195,9 +193,9 @@ func (b *board) why() {
 	statuses.choice = true
 	b.rows(panel{
 		title: "Top causes", width: 24, height: 11, none: noFailures,
-		text: "Why mail failed, and who can do something about it, most frequent first, with the range of the same length " +
-			"before it, the share of all failures, and when each began and was last counted. Start here: a cause that is " +
-			"new or grew is your incident. Click one to see its records.",
+		text: "Why mail failed, and who can do something about it, most frequent first, with the range of the same " +
+			"length before it, the share of all failures, and when each began and was last counted. Start here: a " +
+			"cause that is new or grew is your incident. Click one to see its records.",
 	}, metricTable, "Failures",
 		column{"Cause", cause, "", []property{width(180), links(b.drill(varCause, cell)...)}},
 		column{"Who acts", "who", "", []property{{Id: "mappings", Value: b.actions()}}},
@@ -208,16 +206,16 @@ func (b *board) why() {
 		moment("Since", acts(causes.when("min"))),
 		moment("Last", acts(causes.when("max"))))
 	b.perSecond("Failures per second by cause", causes, 12, 10, varCause, noFailures,
-		"The ten most frequent causes of the range over time. Look for what rises where the trouble began. All causes "+
-			"are in the table above.")
+		"The ten most frequent causes of the range over time. Look for what rises where the trouble began. All "+
+			"causes are in the table above.")
 	b.perSecond("Failures per second by enhanced status", statuses, 12, 10, "status", noFailures,
 		"The ten most frequent enhanced statuses of the range over time. The table below says what they mean.")
 	meaning := func(expr string) string { return copied(statuses.named(expr), statuses.labels[0], "meaning") }
 	b.rows(panel{
 		title: "Enhanced statuses", width: 24, height: 10, none: noFailures,
-		text: "What the receiving servers answered (RFC 3463), with the meaning in words, most frequent first. 5.7.x is " +
-			"policy or authentication and touches your reputation; 5.1.x is the address; x.2.2 a full mailbox. none: " +
-			"no enhanced status came. Click one to see its records.",
+		text: "What the receiving servers answered (RFC 3463), with the meaning in words, most frequent first. " +
+			"5.7.x is policy or authentication and touches your reputation; 5.1.x is the address; x.2.2 a full " +
+			"mailbox. none: no enhanced status came. Click one to see its records.",
 	}, metricTable, "Failures",
 		column{"Status", statuses.labels[0], "", []property{width(90), links(b.drill("status",
 			"${__data.fields.choice:percentencode}")...)}},
@@ -232,8 +230,8 @@ func (b *board) why() {
 			"smtp.response.status_code", "code",
 			"The SMTP reply codes in the range. 550 is any refusal of a recipient, 421 and 451 are deferrals, 535 " +
 				"and 530 ask for authentication. none: no server answered with a code.",
-			"The SMTP reply codes over time. A code that was not there before tells when a server changed its " +
-				"mind about you.",
+			"The SMTP reply codes over time. A code that was not there before tells when a server changed its mind " +
+				"about you.",
 		},
 		{
 			"smtp.state", "state",
@@ -247,42 +245,37 @@ func (b *board) why() {
 		of.choice = true
 		drill, label := b.drill(by.variable, labelled("choice")), of.labels[0]
 		b.bars(panel{
-			"Failures by " + by.variable, by.bars, 5, 9, wholeNumber, noFailures,
-			bars(of.named(of.increase()+" > 0"), label), drill,
+			"Failures by " + by.variable, 5, 9, wholeNumber, noFailures,
+			bars(of.named(of.increase()+" > 0"), label), drill, by.bars,
 		})
 		b.lines(panel{
-			"Failures per second by " + by.variable, by.lines, 7, 9, units.CountsPerSecond, noFailures,
-			graph(of.named(of.rate()), label), drill,
+			"Failures per second by " + by.variable, 7, 9, units.CountsPerSecond, noFailures,
+			graph(of.named(of.rate()), label), drill, by.lines,
 		}, look{list: true})
 	}
 
 	modes := b.by(b.failures, b.all, "email.failure.mode")
 	b.donut(panel{
-		"Synchronous against asynchronous",
+		"Synchronous against asynchronous", 8, 8, wholeNumber, noFailures,
+		ask(modes.named(modes.increase()+" > 0"), "{{"+modes.labels[0]+"}}", metricNow),
+		[]link{b.records()},
 		"Refused during the SMTP conversation (synchronous), or accepted first and bounced back later " +
 			"(asynchronous). Many asynchronous failures mean that the counts run behind what you sent.",
-		8, 8, wholeNumber, noFailures,
-		[]query{{
-			modes.named(modes.increase() + " > 0"), "{{" + modes.labels[0] + "}}",
-			metricNow,
-		}},
-		[]link{b.records()},
 	}, modeColors)
 	b.lines(panel{
-		"Failures per second, synchronous and asynchronous",
-		"Failures during the conversation and bounces that came back later, over time. Bounces trail the sending " +
-			"by minutes to days.",
-		8, 8, units.CountsPerSecond, noFailures, graph(modes.named(modes.rate()), modes.labels[0]),
+		"Failures per second, synchronous and asynchronous", 8, 8, units.CountsPerSecond, noFailures,
+		graph(modes.named(modes.rate()), modes.labels[0]),
 		[]link{b.records()},
-	},
-		look{list: true, colors: modeColors})
+		"Failures during the conversation and bounces that came back later, over time. Bounces trail the sending by " +
+			"minutes to days.",
+	}, look{list: true, colors: modeColors})
 	classes := b.by(b.failures, b.all, "email.failure.class")
+	class := classes.labels[0]
 	b.bars(panel{
-		"Failures by class",
+		"Failures by class", 8, 8, wholeNumber, noFailures,
+		bars(classes.named(classes.increase()+" > 0"), class), b.drill("class", labelled(class)),
 		"Permanent, transient and unknown in the range, side by side, and overflow for what came past the " +
 			"cardinality limit. Records are complete even where the counters overflowed.",
-		8, 8, wholeNumber, noFailures, bars(classes.named(classes.increase()+" > 0"), classes.labels[0]), b.drill("class",
-			labelled(classes.labels[0])),
 	})
 }
 
@@ -294,10 +287,10 @@ func (b *board) forWhom() {
 	tagLinks := []property{links(b.drill(varTag, cell)...)}
 	b.rows(panel{
 		title: "Top tags", width: 12, height: 10, none: noTagged,
-		text: "The 50 tags with most failures, with the range of the same length before it. A mailing that fails far " +
-			"more than the others has a list or content problem of its own. A message counts once for each of its " +
-			"tags, so tags do not add up to the total; one without tags is in none. The tag filter works here. Click " +
-			"a tag to see its records.",
+		text: "The 50 tags with most failures, with the range of the same length before it. A mailing that fails " +
+			"far more than the others has a list or content problem of its own. A message counts once for each of " +
+			"its tags, so tags do not add up to the total; one without tags is in none. The tag filter works here. " +
+			"Click a tag to see its records.",
 	}, metricTable, "Failures",
 		column{"Tag", tag, "", tagLinks},
 		count("Failures", tags.named(tags.top(most)+" > 0"), 100),
@@ -316,10 +309,10 @@ func (b *board) forWhom() {
 		column{"Cause", pairs.labels[1], "", []property{links(b.drill(varCause, cell)...)}},
 		count("Failures", pairs.named(pairs.top(most)+" > 0"), 100))
 	b.bars(panel{
-		"Failures by tag",
+		"Failures by tag", 12, 9, wholeNumber, noTagged,
+		bars(tags.named(tags.top(10)+" > 0"), tag), b.drill(varTag, labelled(tag)),
 		"The ten tags with most failures in the range; the tag filter works here. A message with two tags is in " +
 			"two bars.",
-		12, 9, wholeNumber, noTagged, bars(tags.named(tags.top(10)+" > 0"), tag), b.drill(varTag, labelled(tag)),
 	})
 
 	domain := b.label(b.log, "email.recipient.domain")
@@ -330,20 +323,19 @@ func (b *board) forWhom() {
 	b.rows(panel{
 		title: "Top mailbox providers", width: 12, height: 10, none: noDomains,
 		text: "The 50 recipients' domains with most failures, from the records in Loki, with the range of the same " +
-			"length before it. One provider alone: it has trouble or it blocks you; see its causes. All filters work " +
-			"here, tags too. Empty when the receiver drops recipients. Click a domain to see its records.",
+			"length before it. One provider alone: it has trouble or it blocks you; see its causes. All filters " +
+			"work here, tags too. Empty when the receiver drops recipients. Click a domain to see its records.",
 	}, recordsNow, "Failures",
 		column{"Provider", domain, "", []property{links(b.drill(varProvider, cell)...)}},
 		count("Failures", "topk(50, "+inRange+")", 100),
 		count("Before", before+top, 90),
 		change("("+inRange+" / "+before+" - 1)"+top))
 	b.lines(panel{
-		"Failures per second by mailbox provider",
-		"At each moment the ten recipients' domains with most failures, from the records in Loki; all filters " +
-			"work here. Shows when a provider began to refuse you.",
-		12, 10, units.CountsPerSecond, noDomains,
-		[]query{{"topk(10, sum by (" + domain + ") (rate(" + known + " [$__auto])))", "{{" + domain + "}}", recordsGraph}},
+		"Failures per second by mailbox provider", 12, 10, units.CountsPerSecond, noDomains,
+		ask("topk(10, sum by ("+domain+") (rate("+known+" [$__auto])))", "{{"+domain+"}}", recordsGraph),
 		b.drill(varProvider, labelled(domain)),
+		"At each moment the ten recipients' domains with most failures, from the records in Loki; all filters work " +
+			"here. Shows when a provider began to refuse you.",
 	}, look{})
 }
 
@@ -351,37 +343,26 @@ func (b *board) whichMessages() {
 	b.row("Which messages")
 	class := b.label(b.log, "email.failure.class")
 	b.number(panel{
-		"Matching records",
-		"The exact number of records in the range that match all the filters above, tag, provider and message " +
-			"too. Where it is lower than Failures in the range with the same filters, records are missing in Loki: " +
-			"look at the logs exporter.",
-		4, 6, wholeNumber, "no records match",
-		[]query{{
-			"sum(count_over_time(" + b.chosen + " [$__range]))", "",
-			recordsNow,
-		}},
+		"Matching records", 4, 6, wholeNumber, "no records match",
+		ask("sum(count_over_time("+b.chosen+" [$__range]))", "", recordsNow),
 		[]link{b.records()},
+		"The exact number of records in the range that match all the filters above, tag, provider and message too. " +
+			"Where it is lower than Failures in the range with the same filters, records are missing in Loki: look " +
+			"at the logs exporter.",
 	}, 0, "text")
 	b.lines(panel{
-		"Records",
+		"Records", 20, 6, wholeNumber, "No records match the filters in this range",
+		ask(counted(class, b.chosen, "$__auto"), "{{"+class+"}}", recordsGraph),
+		[]link{b.records([2]string{"class", labelled(class)})},
 		"How many records match all the filters above, tag, provider and message too, in each step of the graph. " +
 			"Drag over a peak to see only its records below.",
-		20, 6, wholeNumber, "No records match the filters in this range",
-		[]query{{
-			counted(class, b.chosen, "$__auto"),
-			"{{" + class + "}}", recordsGraph,
-		}},
-		[]link{b.records([2]string{"class", labelled(class)})},
-	}, look{
-		bars: true, stacked: true, list: true,
-		colors: classColors,
-	})
+	}, look{bars: true, stacked: true, list: true, colors: classColors})
 
 	// Grafana calls the time and the text of a record Time and Line, or timestamp and body, by its version.
-	columns := []column{{title: "Time", label: "Time", properties: []property{
-		unit(units.DatetimeDefault),
-		width(175),
-	}}, {title: "Time", label: "timestamp"}}
+	columns := []column{
+		{title: "Time", label: "Time", properties: []property{unit(units.DatetimeDefault), width(175)}},
+		{title: "Time", label: "timestamp"},
+	}
 	for _, c := range []struct {
 		title, attribute string
 		properties       []property
@@ -405,27 +386,22 @@ func (b *board) whichMessages() {
 		index[c.label], renamed[c.label] = i, c.title
 	}
 	b.table(panel{
-		title: "Messages", width: 24, height: 11, none: noRecords, queries: []query{{b.chosen, "", recordsFew}},
-		text: "The newest 200 failures that match all the filters, one line each. Click a message's id to see all that " +
-			"is recorded of it. The recipient is empty or a hash where the receiver is told not to tell it.",
+		title: "Messages", width: 24, height: 11, none: noRecords, queries: ask(b.chosen, "", recordsFew),
+		text: "The newest 200 failures that match all the filters, one line each. Click a message's id to see all " +
+			"that is recorded of it. The recipient is empty or a hash where the receiver is told not to tell it.",
 	}, "Time", columns,
 		dashboard.DataTransformerConfig{Id: "extractFields", Options: map[string]any{
-			"source": "labels", "format": "auto",
-			"keepTime": false, "replace": false,
+			"source": "labels", "format": "auto", "keepTime": false, "replace": false,
 		}},
-		dashboard.DataTransformerConfig{
-			Id:      "filterFieldsByName",
-			Options: map[string]any{"include": map[string]any{"names": names}},
-		},
+		dashboard.DataTransformerConfig{Id: "filterFieldsByName", Options: map[string]any{
+			"include": map[string]any{"names": names},
+		}},
 		organize(index, renamed))
 	b.text(panel{
-		"Raw records",
-		"The records themselves, newest first, that match all the filters: the receiving server's own words, and " +
-			"on opening one all its attributes. Links from the panels above lead here; put a message's id, or a part " +
+		"Raw records", 24, 14, units.String, noRecords, ask(b.chosen, "", recordsMany), nil,
+		"The records themselves, newest first, that match all the filters: the receiving server's own words, and on " +
+			"opening one all its attributes. Links from the panels above lead here; put a message's id, or a part " +
 			"of it, in the field message to find one.",
-		24, 14, units.String, noRecords,
-		[]query{{b.chosen, "", recordsMany}},
-		nil,
 	})
 }
 
@@ -445,25 +421,25 @@ func (b *board) receiver() {
 		b.own("smtp_failure_evictions")
 	outcome := b.label(requests, "outcome")
 	number := func(title, expr, none, text string) panel {
-		return panel{title, text, 6, 4, wholeNumber, none, now(expr), nil}
+		return panel{title, 6, 4, wholeNumber, none, now(expr), nil, text}
 	}
 	b.number(number("Receivers reporting", "count(count by (job, instance) ("+collected(remembered)+"))",
 		"none: nothing is scraped",
-		"Collectors with this receiver whose own telemetry arrives. Fewer than you run: one is down or not "+
-			"scraped, and then the figures above are too low. Nothing at all: see where the collector's port 8888 is "+
+		"Collectors with this receiver whose own telemetry arrives. Fewer than you run: one is down or not scraped, "+
+			"and then the figures above are too low. Nothing at all: see where the collector's port 8888 is "+
 			"scraped."), 0, "text")
 	b.number(number("Calls not taken", orZero(inRange(requests, outcome+`!~"accepted|duplicate|ownership_file"`),
 		inRange(requests)), "no calls",
-		"Calls in the range that were answered with neither 200 nor a repeat's 200: refused, unreadable, too "+
-			"large or not possible now. Some noise is normal on a public address. If it grows, see Requests by "+
+		"Calls in the range that were answered with neither 200 nor a repeat's 200: refused, unreadable, too large "+
+			"or not possible now. Some noise is normal on a public address. If it grows, see Requests by "+
 			"outcome."), 0, "green", step{1, "orange"})
 	overflow := func(s source) string {
 		return increase(s.selector + `job=~"$service",otel_metric_overflow="true"}`)
 	}
 	limit := number("Counted past the limit", overflow(b.failures), "none",
-		"Failures in the range that were counted in the overflow series, without attributes, because the "+
-			"cardinality limit was reached. Totals and records stay right, breakdowns do not: limit the tags that are "+
-			"counted, or raise aggregation.cardinality_limit.")
+		"Failures in the range that were counted in the overflow series, without attributes, because the cardinality "+
+			"limit was reached. Totals and records stay right, breakdowns do not: limit the tags that are counted, "+
+			"or raise aggregation.cardinality_limit.")
 	limit.queries = []query{{overflow(b.failures), "failures", metricNow}, {overflow(b.byTag), "by tag", metricNow}}
 	b.number(limit, 0, "green", step{1, "red"})
 	b.number(number("Forgotten early", inRange(evictions), noneInTime,
@@ -476,143 +452,84 @@ func (b *board) receiver() {
 		}
 		return "sum" + by + "(rate(" + collected(s, matchers...) + "[$__rate_interval]))"
 	}
-	duration := b.own("smtp_failure_request_duration")
-	quantile := func(q string) string { return "histogram_quantile(" + q + ", " + rate(duration, "le") + ")" }
+	quantiles := func(name string) []query {
+		of := func(q string) string { return "histogram_quantile(" + q + ", " + rate(b.own(name), "le") + ")" }
+		return []query{{of("0.5"), "p50", metricGraph}, {of("0.99"), "p99", metricGraph}}
+	}
 	perSecond := func(name, by string, matchers ...string) []query {
 		return graph(rate(b.own(name), by, matchers...), by)
 	}
 	series := b.own("smtp_failure_series")
-	for _, p := range []struct {
-		panel
-		look
-	}{
-		{panel{
-			"Requests by outcome",
-			"Calls each second by what became of them. accepted and duplicate are well. unauthorized (401) is " +
-				"somebody without your key, or a wrong clock; unavailable, store_unavailable and overloaded mean that " +
-				"the sender was told to come again; none at all means that nobody calls.",
-			12, 9, units.RequestsPerSecond, noScrape, perSecond("smtp_failure_requests", "outcome"), nil,
-		}, look{stacked: true}},
-		{panel{
-			"Calls told to come again",
-			"Calls that were answered with 503, by what could not take them: a pipeline (unavailable), the store, " +
-				"the DNS (key_unavailable), another copy still under way (in_flight), or too many calls at once " +
-				"(too_many_waiting, overloaded). Reports may be lost with a sender that does not repeat, so this needs you " +
-				"now: look at the backend, the disk or the DNS.",
-			6, 9, units.RequestsPerSecond, noneInTime, perSecond("smtp_failure_requests", "outcome",
-				outcome+`=~"unavailable|store_unavailable|too_many_waiting|key_unavailable|in_flight|overloaded"`), nil,
-		}, look{list: true}},
-		{panel{
-			"Refusals by reason",
-			"Calls refused for their signature, by what was wrong. Forged calls show here. If real ones are " +
-				"refused, the reason says what to mend: the account, the host, the clock or the DNS.",
-			6, 9, units.RequestsPerSecond, noneInTime, perSecond("smtp_failure_refusals", "reason"), nil,
-		}, look{list: true}},
-		{panel{
-			"Time to answer",
-			"How long calls take: half are faster than p50, all but one in a hundred faster than p99. A slow p99 " +
-				"means that a pipeline or the store holds calls up, and senders give up waiting.",
-			8, 8, units.Seconds, noScrape,
-			[]query{{quantile("0.5"), "p50", metricGraph}, {
-				quantile("0.99"), "p99",
-				metricGraph,
-			}},
-			nil,
-		}, look{list: true}},
-		{panel{
-			"Received bytes",
-			"Bytes of bodies read each second, after decompression. Goes with the calls; many bytes for few calls " +
-				"are odd and worth a look.",
-			8, 8, units.BytesPerSecondSI, noScrape,
-			[]query{{
-				rate(b.own("smtp_failure_received_bytes"), ""), "bytes",
-				metricGraph,
-			}},
-			nil,
-		}, look{list: true}},
-		{panel{
-			"Duplicates",
-			"Reports that came again after they had been taken. They count nowhere else. A steady few are repeats " +
-				"by the sender; many mean that it does not see the answers, so look at the time to answer.",
-			8, 8, units.CountsPerSecond, noneInTime,
-			[]query{{
-				rate(b.own("smtp_failure_duplicates"), ""), "duplicates",
-				metricGraph,
-			}},
-			nil,
-		}, look{list: true}},
-		{panel{
-			"Anomalies by field",
-			"Variables of accepted reports that could not be read and were kept as they came. The report counts " +
-				"all the same. Many mean that the sender changed its format: look at the records' copernica " +
-				"attributes.",
-			8, 8, units.CountsPerSecond, noneInTime, perSecond("smtp_failure_anomalies", "field"), nil,
-		}, look{list: true}},
-		{panel{
-			"Series held",
-			"Series that each counter holds, the overflow series included. Near aggregation.cardinality_limit " +
-				"(2000 unless set), further kinds are counted without attributes: limit the tags that are counted.",
-			8, 8, wholeNumber, noScrape, graph("sum by ("+b.label(series, "metric")+") ("+collected(series)+")", "metric"),
-			nil,
-		}, look{list: true}},
-		{panel{
-			"Failures past the limit",
-			"Failures that each counter put in its overflow series, each second. Anything here means that " +
-				"breakdowns are incomplete from that moment on; totals are not.",
-			8, 8, units.CountsPerSecond, "None: the limit was not reached", perSecond("smtp_failure_overflows", "metric"),
-			nil,
-		}, look{list: true}},
-		{panel{
-			"Reports remembered",
-			"Reports that are remembered so that a repeat is known, and those forgotten early for want of room. " +
-				"At deduplication.max_entries (100000 unless set), the oldest make room.",
-			6, 8, wholeNumber, noScrape,
-			[]query{
-				{"sum(" + collected(remembered) + ")", "remembered", metricGraph},
-				{rate(evictions, ""), forgotten, metricGraph},
-			},
-			nil,
-		}, look{list: true, rate: forgotten}},
-		{panel{
-			"Key lookups by outcome",
-			"Lookups of the senders' signing keys in the DNS. Failures here make calls wait or be refused: check " +
-				"signature.resolver and the DNS. Nothing shows when calls are not checked.",
-			6, 8, units.CountsPerSecond, "None: no signatures are checked, or all keys were known",
-			perSecond("smtp_failure_key_lookups", "outcome"), nil,
-		}, look{list: true}},
-		{panel{
-			"Flushes by outcome",
-			"Times the counters were sent to the metrics pipelines. refused loses nothing, since totals go out " +
-				"again, but the figures above lag until it ends: look at the metrics exporter.",
-			6, 8, units.CountsPerSecond, noScrape, perSecond("smtp_failure_flushes", "outcome"), nil,
-		}, look{list: true}},
-		{panel{
-			"Store writes by outcome",
-			"Writes to the store. failed means that calls are answered with 503: look at the disk. Nothing shows " +
-				"without a store, and then counts and repeats are forgotten at a restart.",
-			6, 8, units.CountsPerSecond, "None: no storage is configured", perSecond("smtp_failure_store_writes", "outcome"),
-			nil,
-		}, look{list: true}},
-		{panel{
-			"Reports in a shared call",
-			"How many reports went to the logs pipelines in one call: of half the calls no more than p50. More under " +
-				"load is as it should be; many at few requests a second mean that a pipeline or the store is slow.",
-			12, 8, wholeNumber, noScrape,
-			[]query{
-				{"histogram_quantile(0.5, " + rate(b.own("smtp_failure_batch_size"), "le") + ")", "p50", metricGraph},
-				{"histogram_quantile(0.99, " + rate(b.own("smtp_failure_batch_size"), "le") + ")", "p99", metricGraph},
-			},
-			nil,
-		}, look{list: true}},
-		{panel{
-			"Causes by what told them",
-			"Failures by what told their cause: a phrase of the server's reply, the enhanced status, the code or the " +
-				"state. Many none mean replies that nothing is known of: add phrases under causes.",
-			12, 8, units.CountsPerSecond, noneInTime, perSecond("smtp_failure_causes", "decided_by"), nil,
-		}, look{list: true}},
-	} {
-		b.lines(p.panel, p.look)
+	add := func(title string, width, height uint32, unit, none string, queries []query, text string) {
+		b.lines(panel{title, width, height, unit, none, queries, nil, text}, look{list: true})
 	}
+	b.lines(panel{
+		"Requests by outcome", 12, 9, units.RequestsPerSecond, noScrape,
+		perSecond("smtp_failure_requests", "outcome"), nil,
+		"Calls each second by what became of them. accepted and duplicate are well. unauthorized (401) is somebody " +
+			"without your key, or a wrong clock; unavailable, store_unavailable and overloaded mean that the sender " +
+			"was told to come again; none at all means that nobody calls.",
+	}, look{stacked: true})
+	add("Calls told to come again", 6, 9, units.RequestsPerSecond, noneInTime,
+		perSecond("smtp_failure_requests", "outcome",
+			outcome+`=~"unavailable|store_unavailable|too_many_waiting|key_unavailable|in_flight|overloaded"`),
+		"Calls that were answered with 503, by what could not take them: a pipeline (unavailable), the store, the "+
+			"DNS (key_unavailable), another copy still under way (in_flight), or too many calls at once "+
+			"(too_many_waiting, overloaded). Reports may be lost with a sender that does not repeat, so this needs "+
+			"you now: look at the backend, the disk or the DNS.")
+	add("Refusals by reason", 6, 9, units.RequestsPerSecond, noneInTime, perSecond("smtp_failure_refusals", "reason"),
+		"Calls refused for their signature, by what was wrong. Forged calls show here. If real ones are refused, the "+
+			"reason says what to mend: the account, the host, the clock or the DNS.")
+	add("Time to answer", 8, 8, units.Seconds, noScrape, quantiles("smtp_failure_request_duration"),
+		"How long calls take: half are faster than p50, all but one in a hundred faster than p99. A slow p99 means "+
+			"that a pipeline or the store holds calls up, and senders give up waiting.")
+	add("Received bytes", 8, 8, units.BytesPerSecondSI, noScrape,
+		ask(rate(b.own("smtp_failure_received_bytes"), ""), "bytes", metricGraph),
+		"Bytes of bodies read each second, after decompression. Goes with the calls; many bytes for few calls are "+
+			"odd and worth a look.")
+	add("Duplicates", 8, 8, units.CountsPerSecond, noneInTime,
+		ask(rate(b.own("smtp_failure_duplicates"), ""), "duplicates", metricGraph),
+		"Reports that came again after they had been taken. They count nowhere else. A steady few are repeats by the "+
+			"sender; many mean that it does not see the answers, so look at the time to answer.")
+	add("Anomalies by field", 8, 8, units.CountsPerSecond, noneInTime, perSecond("smtp_failure_anomalies", "field"),
+		"Variables of accepted reports that could not be read and were kept as they came. The report counts all the "+
+			"same. Many mean that the sender changed its format: look at the records' copernica attributes.")
+	add("Series held", 8, 8, wholeNumber, noScrape,
+		graph("sum by ("+b.label(series, "metric")+") ("+collected(series)+")", "metric"),
+		"Series that each counter holds, the overflow series included. Near aggregation.cardinality_limit (2000 "+
+			"unless set), further kinds are counted without attributes: limit the tags that are counted.")
+	add("Failures past the limit", 8, 8, units.CountsPerSecond, "None: the limit was not reached",
+		perSecond("smtp_failure_overflows", "metric"),
+		"Failures that each counter put in its overflow series, each second. Anything here means that breakdowns are "+
+			"incomplete from that moment on; totals are not.")
+	b.lines(panel{
+		"Reports remembered", 6, 8, wholeNumber, noScrape,
+		[]query{
+			{"sum(" + collected(remembered) + ")", "remembered", metricGraph},
+			{rate(evictions, ""), forgotten, metricGraph},
+		},
+		nil,
+		"Reports that are remembered so that a repeat is known, and those forgotten early for want of room. At " +
+			"deduplication.max_entries (100000 unless set), the oldest make room.",
+	}, look{list: true, rate: forgotten})
+	add("Key lookups by outcome", 6, 8, units.CountsPerSecond, "None: no signatures are checked, or all keys were known",
+		perSecond("smtp_failure_key_lookups", "outcome"),
+		"Lookups of the senders' signing keys in the DNS. Failures here make calls wait or be refused: check "+
+			"signature.resolver and the DNS. Nothing shows when calls are not checked.")
+	add("Flushes by outcome", 6, 8, units.CountsPerSecond, noScrape, perSecond("smtp_failure_flushes", "outcome"),
+		"Times the counters were sent to the metrics pipelines. refused loses nothing, since totals go out again, "+
+			"but the figures above lag until it ends: look at the metrics exporter.")
+	add("Store writes by outcome", 6, 8, units.CountsPerSecond, "None: no storage is configured",
+		perSecond("smtp_failure_store_writes", "outcome"),
+		"Writes to the store. failed means that calls are answered with 503: look at the disk. Nothing shows without "+
+			"a store, and then counts and repeats are forgotten at a restart.")
+	add("Reports in a shared call", 12, 8, wholeNumber, noScrape, quantiles("smtp_failure_batch_size"),
+		"How many reports went to the logs pipelines in one call: of half the calls no more than p50. More under "+
+			"load is as it should be; many at few requests a second mean that a pipeline or the store is slow.")
+	add("Causes by what told them", 12, 8, units.CountsPerSecond, noneInTime,
+		perSecond("smtp_failure_causes", "decided_by"),
+		"Failures by what told their cause: a phrase of the server's reply, the enhanced status, the code or the "+
+			"state. Many none mean replies that nothing is known of: add phrases under causes.")
 }
 
 // forgotten is a rate in a graph of numbers.

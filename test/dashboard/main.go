@@ -1,29 +1,23 @@
-// Command dashboard makes examples/grafana/dashboard.json with the builders that Grafana publishes. It is here so that
-// they are no dependency of the receiver.
-//
-//	go run ./dashboard
+// Command dashboard makes examples/grafana/dashboard.json with the builders that Grafana publishes.
+// It runs in the folder test: `go run ./dashboard`.
 package main
 
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 )
 
 func main() {
-	root := flag.String("root", "..", "the checkout")
-	flag.Parse()
-	if err := run(*root); err != nil {
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(root string) error {
-	n, err := readNames(filepath.Join(root, "metadata.yaml"))
+func run() error {
+	n, err := readNames("../metadata.yaml")
 	if err != nil {
 		return err
 	}
@@ -31,7 +25,7 @@ func run(root string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(root, "examples", "grafana", "dashboard.json"), content, 0o600)
+	return os.WriteFile("../examples/grafana/dashboard.json", content, 0o600)
 }
 
 // makeDashboard returns the dashboard as Grafana imports it.
@@ -45,10 +39,8 @@ func makeDashboard(n *names) ([]byte, error) {
 		return nil, err
 	}
 	// Again, so that keys are sorted and links are legible.
-	decoder := json.NewDecoder(bytes.NewReader(marshalled))
-	decoder.UseNumber()
 	var plain any
-	if err := decoder.Decode(&plain); err != nil {
+	if err := json.Unmarshal(marshalled, &plain); err != nil {
 		return nil, err
 	}
 	var content bytes.Buffer

@@ -8,16 +8,13 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/smtpstatus"
 )
 
-// meanings map each registered enhanced status to its meaning, and the details that servers make up within a registered
+// meanings map each registered enhanced status to its meaning, and other details of a registered
 // subject to the meaning of the subject.
 func meanings() []any {
 	registered := map[string]dashboard.ValueMappingResult{}
 	var subjects []any
 	text := func(s string) dashboard.ValueMappingResult {
-		return dashboard.ValueMappingResult{
-			Text:  &s,
-			Index: new(int32(len(registered) + len(subjects))),
-		}
+		return dashboard.ValueMappingResult{Text: &s, Index: new(int32(len(registered) + len(subjects)))}
 	}
 	registered["none"] = text("No enhanced status")
 	registered["overflow"] = text("Counted past the cardinality limit, without attributes")
@@ -36,7 +33,8 @@ func meanings() []any {
 			subjects = append(subjects, dashboard.RegexMap{
 				Type: dashboard.MappingTypeRegexToText,
 				Options: dashboard.DashboardRegexMapOptions{
-					Pattern: fmt.Sprintf(`[245]\.%d\.\d+`, subject), Result: text(meaning + " (a detail that is not registered)"),
+					Pattern: fmt.Sprintf(`[245]\.%d\.\d+`, subject),
+					Result:  text(meaning + " (a detail that is not registered)"),
 				},
 			})
 		}

@@ -10,8 +10,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// names are what metadata.yaml says is emitted. The code that is generated from it cannot be imported from here, so a
-// name that is not there is found when the dashboard is made, and no dashboard is written then.
+// names are what is emitted according to metadata.yaml. The code generated from it cannot be imported
+// from here, so no dashboard is written if a name is not there.
 type names struct {
 	Attributes map[string]struct {
 		NameOverride string `yaml:"name_override"`
@@ -61,8 +61,8 @@ func (n *names) counter(name string) source {
 	return source{name, translate(name) + "_total{", append(n.labels(m), "job", "otel_metric_overflow")}
 }
 
-// own returns a metric of the collector's own telemetry. A scrape of the collector leaves out the suffixes that
-// Prometheus adds to what comes by OTLP.
+// own returns a metric of the collector's own telemetry. A scrape of the collector leaves out the
+// suffixes that Prometheus adds to what comes by OTLP.
 func (n *names) own(name string) source {
 	m, ok := n.Telemetry.Metrics[name]
 	if !ok {
@@ -76,9 +76,10 @@ func (n *names) own(name string) source {
 	case m.Sum != nil:
 		selector = `{__name__=~"otelcol_` + name + `(_total)?",`
 	}
-	// An attribute with a dot has no name to ask for: a scrape by Prometheus 3 leaves the dots in, others do not.
+	// An attribute with a dot has no one name: a scrape by Prometheus 3 keeps the dots, others do not.
 	dotted := func(attribute string) bool { return strings.Contains(attribute, ".") }
-	return source{name, selector, append(slices.DeleteFunc(slices.Clone(m.Attributes), dotted), "job", "instance", "le")}
+	labels := slices.DeleteFunc(slices.Clone(m.Attributes), dotted)
+	return source{name, selector, append(labels, "job", "instance", "le")}
 }
 
 // records returns the log records of an event.
@@ -113,16 +114,13 @@ func (n *names) label(s source, attribute string) string {
 // translate makes of a name of OpenTelemetry's what Prometheus and Loki do.
 func translate(name string) string { return strings.ReplaceAll(name, ".", "_") }
 
-// err says what is wrong: names that are not there, and metrics that no panel shows.
+// err returns what is wrong: names that are not there, and metrics that no panel shows.
 func (n *names) err() error {
-	for name := range n.Metrics {
-		if !n.asked[name] {
-			n.fail("no panel shows %s", name)
-		}
-	}
-	for name := range n.Telemetry.Metrics {
-		if !n.asked[name] {
-			n.fail("no panel shows %s", name)
+	for _, metrics := range []map[string]emitted{n.Metrics, n.Telemetry.Metrics} {
+		for name := range metrics {
+			if !n.asked[name] {
+				n.fail("no panel shows %s", name)
+			}
 		}
 	}
 	return errors.Join(n.errors...)

@@ -28,12 +28,12 @@ const rawRecords = 1
 // panel is what panels of all kinds have.
 type panel struct {
 	title         string
-	text          string // what it shows, and what to do about it
 	width, height uint32
 	unit          string
 	none          string // what it says when there is nothing
 	queries       []query
 	links         []link
+	text          string // what it shows, and what to do about it
 }
 
 // query is what a panel asks.
@@ -54,12 +54,13 @@ const (
 	recordsMany
 )
 
-func now(expr string) []query           { return []query{{expr, "__auto", metricNow}} }
-func graph(expr, legend string) []query { return []query{{expr, "{{" + legend + "}}", metricGraph}} }
+func ask(expr, legend string, kind queryKind) []query { return []query{{expr, legend, kind}} }
+func now(expr string) []query                         { return ask(expr, "__auto", metricNow) }
+func graph(expr, legend string) []query               { return ask(expr, "{{"+legend+"}}", metricGraph) }
 
 // bars asks for a number for each series, the largest first.
 func bars(expr, legend string) []query {
-	return []query{{"sort_desc(" + expr + ")", "{{" + legend + "}}", metricNow}}
+	return ask("sort_desc("+expr+")", "{{"+legend+"}}", metricNow)
 }
 
 func dataSource(kind string) common.DataSourceRef {
@@ -193,10 +194,6 @@ func thresholds(color string, steps ...step) *dashboard.ThresholdsConfigBuilder 
 
 var growth = []step{{-0.1, "text"}, {0.5, "orange"}, {2, "red"}}
 
-func color(mode dashboard.FieldColorModeId) *dashboard.FieldColorBuilder {
-	return dashboard.NewFieldColorBuilder().Mode(mode)
-}
-
 func lastValue() *common.ReduceDataOptionsBuilder {
 	return common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"})
 }
@@ -264,7 +261,7 @@ func (b *board) bars(p panel) {
 	add(b, p, bargauge.NewPanelBuilder().ReduceOptions(lastValue()).Decimals(0).Min(0).
 		DisplayMode(common.BarGaugeDisplayModeBasic).Orientation(common.VizOrientationHorizontal).
 		NamePlacement(common.BarGaugeNamePlacementLeft).MaxVizHeight(32).
-		ColorScheme(color(dashboard.FieldColorModeIdContinuousBlPu)))
+		ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdContinuousBlPu)))
 }
 
 // donut adds a panel that shows the parts of a whole.
@@ -334,10 +331,7 @@ func change(expr string) column {
 	steps, _ := thresholds("green", growth...).Build()
 	return column{"Change", "", expr, []property{
 		unit(units.PercentUnit), decimals(0), width(100),
-		{
-			Id:    "custom.cellOptions",
-			Value: map[string]string{"type": "color-text"},
-		},
+		{Id: "custom.cellOptions", Value: map[string]string{"type": "color-text"}},
 		{Id: "thresholds", Value: steps},
 		empty("new", "red"),
 	}}
@@ -351,14 +345,12 @@ func moment(title, expr string) column {
 func (b *board) rows(p panel, kind queryKind, sortBy string, columns ...column) {
 	index, renamed := map[string]int{}, map[string]string{}
 	for i, c := range columns {
-		from := []string{c.label}
+		from := c.label
 		if c.expr != "" {
-			from = []string{"Value #" + refID(len(p.queries))}
+			from = "Value #" + refID(len(p.queries))
 			p.queries = append(p.queries, query{c.expr, "", kind})
 		}
-		for _, f := range from {
-			index[f], renamed[f] = i, c.title
-		}
+		index[from], renamed[from] = i, c.title
 	}
 	if len(p.queries) == 1 {
 		// Grafana does not number the only answer of Prometheus.

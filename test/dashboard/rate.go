@@ -53,39 +53,39 @@ func (b *board) rate() {
 	b.row("How bad it is")
 	r, cause := b.rateOf(b.failures, b.deliveries, b.all), b.causes.labels[0]
 	number := func(title, unit, expr, text string) panel {
-		return panel{title, text, 4, 4, unit, "no deliveries", now(expr), nil}
+		return panel{title, 4, 4, unit, "no deliveries", now(expr), nil, text}
 	}
 	b.number(number("Failure rate", units.PercentUnit, r.share("$__range", "", "> 0"),
 		"Failures among the messages attempted in the range: those delivered, and those that failed at once. Under 2 % is "+
 			"healthy, at 5 % senders warn, at 10 % they stop you. Without deliveries: "+switchOn+"; docs/webhook.md has the "+
 			"steps.",
 	), 2, "green", step{0.02, "orange"}, step{0.05, "red"})
+	byCause := r.failed("$__rate_interval", " by "+b.causes.group()+" ")
 	b.lines(panel{
-		"Failure rate by cause",
-		"What the rate is made of, over time: of all messages attempted, the share that failed for each cause. The cause " +
-			"that grows is what to act on; Top causes says who does.",
-		12, 9, units.PercentUnit, switchOn, graph(b.causes.named(r.failed("$__rate_interval", " by "+b.causes.group()+" ")+
-			" / on () group_left () ("+r.messages("$__rate_interval", "")+" > 0)"), cause), b.drill(varCause, labelled(cause)),
+		"Failure rate by cause", 12, 9, units.PercentUnit, switchOn,
+		graph(b.causes.named(byCause+" / on () group_left () ("+r.messages("$__rate_interval", "")+" > 0)"), cause),
+		b.drill(varCause, labelled(cause)),
+		"What the rate is made of, over time: of all messages attempted, the share that failed for each cause. The " +
+			"cause that grows is what to act on; Top causes says who does.",
 	}, look{stacked: true})
 	b.lines(panel{
-		"Messages attempted",
-		"Messages each second: delivered, and failed at once or bounced later. A rate says little while few are sent, and " +
-			"too much when deliveries stop arriving though failures come.",
-		8, 9, units.CountsPerSecond, switchOn,
+		"Messages attempted", 8, 9, units.CountsPerSecond, switchOn,
 		[]query{
 			{"sum(rate(" + r.delivered + "[$__rate_interval]))", "delivered", metricGraph},
 			{"sum(rate(" + r.failures + "[$__rate_interval]) and on (job) present_over_time(" + r.delivered +
 				"[$__rate_interval]))", "failed", metricGraph},
 		},
 		nil,
+		"Messages each second: delivered, and failed at once or bounced later. A rate says little while few are " +
+			"sent, and too much when deliveries stop arriving though failures come.",
 	}, look{list: true, colors: []named{{"delivered", "green"}, {"failed", "red"}}})
 
 	tag := b.label(b.byTag, "email.tag")
 	has := []string{tag + `=~"$tag"`, b.label(b.deliveriesByTag, "email.tag") + `!=""`}
 	byTag := b.rateOf(b.byTag, b.deliveriesByTag, b.selected(b.byTag, has...), has...)
 	b.rates("tag", tag, varTag, "Tag", switchOn, byTag,
-		"The tags with 20 messages or more in the range, the highest rate first. A mailing that fails far more than the "+
-			"others has a list or content problem of its own. Click a tag to see its records.")
+		"The tags with 20 messages or more in the range, the highest rate first. A mailing that fails far more than "+
+			"the others has a list or content problem of its own. Click a tag to see its records.")
 	domain := b.label(b.failures, "email.recipient.domain")
 	has = []string{b.label(b.deliveries, "email.recipient.domain") + `!=""`}
 	byProvider := b.rateOf(b.failures, b.deliveries, b.selected(b.failures, has...), has...)
