@@ -248,10 +248,7 @@ func startAlerting(t *testing.T) *alerting {
 		config += fmt.Sprintf("  - {job_name: %s, static_configs: [{targets: ['%s']}]}\n", name, c.telemetry)
 	}
 	for _, service := range a.services {
-		service.eventually(t, "it answers", func() bool {
-			status, _ := get(service.url())
-			return status != 0
-		})
+		service.eventually(t, "it is ready", service.isReady)
 	}
 	data := t.TempDir()
 	recordHistory(t, data, time.Now())

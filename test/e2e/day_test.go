@@ -92,14 +92,7 @@ func startDay(t *testing.T) *playedDay {
 	require.Contains(t, config, "scrape_interval: 5s")
 	config = strings.Replace(config, "scrape_interval: 5s", "scrape_interval: "+dayScrape.String(), 1)
 	d.scraping = startPrometheus(t, config, t.TempDir())
-	require.NoError(t, d.launch())
-	d.eventually(t, "the receiver answers", func() bool {
-		status, _ := get(d.url())
-		if status == http.StatusMethodNotAllowed {
-			d.calls["method_not_allowed"]++
-		}
-		return status != 0
-	})
+	d.start(t)
 	d.scraping.until(t, "sum(up)", isOne(2))
 	return d
 }

@@ -144,12 +144,8 @@ func TestKubernetesValues(t *testing.T) {
 				"STORAGE_DIRECTORY=" + t.TempDir(),
 			}}
 			validate(t, c.environment, "--config", config)
-			require.NoError(t, c.launch())
+			c.start(t)
 			t.Cleanup(c.kill)
-			c.eventually(t, "the probe is answered", func() bool {
-				status, _ := get(urls["13133"])
-				return status == http.StatusOK
-			})
 			status, _ := get(urls["8888"] + "/metrics")
 			assert.Equal(t, http.StatusOK, status)
 			checkSignedOnly(t, urls["8550"], urls["13133"])

@@ -46,7 +46,7 @@ func TestExamples(t *testing.T) {
 			t.Parallel()
 			validate(t, nil, "--config", file)
 			c := startExample(t, example, environment)
-			if c.address == c.telemetry {
+			if c.address == "" {
 				return // It takes no reports.
 			}
 			want := statuses[example]

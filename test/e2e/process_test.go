@@ -138,16 +138,24 @@ func run(t *testing.T, command *exec.Cmd) string {
 	return string(output)
 }
 
+// givenAddresses are those that freeAddress has returned.
+var givenAddresses sync.Map
+
 // freeAddress returns a loopback address for something that may be restarted. Its port is outside
 // the usual ephemeral range, so that no outgoing connection takes it meanwhile.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 100 {
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(15000+rand.IntN(15000)))
-		if listener, err := net.Listen("tcp", address); err == nil {
-			require.NoError(t, listener.Close())
+		if _, given := givenAddresses.LoadOrStore(address, true); given {
+			continue
+		}
+		// Not by listening: a process that another test starts just then would keep the socket open.
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
 			return address
 		}
+		require.NoError(t, conn.Close())
 	}
 	t.Fatal("there is no free port")
 	return ""
