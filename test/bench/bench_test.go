@@ -110,19 +110,20 @@ func TestBounds(t *testing.T) {
 	if got < 0.849 || got > 0.851 {
 		t.Errorf("0.80, 0.90, 0.10 and 0.90 have the median %v", got)
 	}
+	values := map[int]float64{1: 0.5, 16: got, 64: 0.85}
 	for _, test := range []struct {
-		bound       bound
-		connections int
-		met         bool
+		bound bound
+		met   string
 	}{
-		{bound{least: 0.82}, 16, true},
-		{bound{least: 0.86}, 16, false},
-		{bound{most: 0.82}, 16, false},
-		{bound{least: 0.86, connections: []int{16, 64}}, 1, true},
-		{bound{least: 0.86, connections: []int{16, 64}}, 16, false},
+		{bound{least: 0.5}, "yes"},
+		{bound{least: 0.82}, "**no**"},
+		{bound{most: 0.82}, "**no**"},
+		{bound{least: 0.82, connections: []int{16, 64}}, "yes"},
+		{bound{least: 0.86, connections: []int{16, 64}}, "**no**"},
+		{bound{least: 0.65, connections: []int{256}}, "-"},
 	} {
-		if test.bound.met(test.connections, got) != test.met {
-			t.Errorf("%+v with %d connections", test.bound, test.connections)
+		if met := test.bound.met(values); met != test.met {
+			t.Errorf("%+v is met: %s", test.bound, met)
 		}
 	}
 }
