@@ -149,11 +149,9 @@ func (c *comparison) printFigures() {
 func (c *comparison) printCounts() (wrong []error) {
 	fmt.Print("\n| | responses with 200 | others | counted | peak memory |\n|---|---:|---:|---:|---:|\n")
 	for _, one := range c.contestants {
-		accepted, others := one.statuses[http.StatusOK], 0
-		for status, n := range one.statuses {
-			if status != http.StatusOK {
-				others += n
-			}
+		accepted, others := one.statuses[http.StatusOK], -one.statuses[http.StatusOK]
+		for _, n := range one.statuses {
+			others += n
 		}
 		counted := "-"
 		if one.configs != "" {

@@ -49,10 +49,8 @@ func (o *outcome) percentile(share float64) float64 {
 func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 const (
-	// maxSilence is how long a server may give no response.
-	maxSilence = 60 * time.Second
-	// maxResponse is the size of the largest response, headers included.
-	maxResponse = 4096
+	maxSilence  = 60 * time.Second // without a response
+	maxResponse = 4096             // bytes, headers included
 )
 
 // connection is one to the server. It has at most one request under way.

@@ -9,8 +9,7 @@ import (
 )
 
 const (
-	// kinds is the number of distinct tags and enhanced statuses.
-	kinds    = 1_000_000
+	kinds    = 1_000_000 // of tags and enhanced statuses
 	longLoad = 30 * time.Minute
 )
 

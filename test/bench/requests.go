@@ -24,7 +24,10 @@ func limited(n int, next requests) requests {
 	}
 }
 
-const idDigits = 12
+const (
+	idDigits = 12
+	keyBits  = 2048 // the size of the sender's keys
+)
 
 // setDigits writes a number over all of a slice.
 func setDigits(over []byte, number int) {
@@ -56,9 +59,6 @@ func numbered(bodies []string) requests {
 		return all[i]
 	}
 }
-
-// keyBits is the size of the sender's keys.
-const keyBits = 2048
 
 // presigned signs n requests of the bodies, each with another id, and returns them one by one.
 func presigned(ctx context.Context, bodies []string, n int) requests {
