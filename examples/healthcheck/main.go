@@ -1,5 +1,6 @@
-// Command healthcheck asks the collector's health_check extension whether it is well, and exits with 0 if it is and with 1 if not.
-// It is the health check of the container image, which has no shell and no curl.
+// Command healthcheck asks the collector's health_check extension whether it is well, and exits
+// with 0 if it is and with 1 if not. It is the health check of the container image, which has no
+// shell and no curl.
 //
 //	healthcheck [URL]
 package main

@@ -63,8 +63,8 @@ func window(from, to float64) func(float64) float64 {
 	}
 }
 
-// makeDay makes the failures of a day in the order of time. They depend on the seed and the number of
-// the day only; run and number are in the ids, so that no run repeats another's.
+// makeDay makes the failures of a day in the order of time. They depend on the seed and the number
+// of the day only; run and number are in the ids, so that no run repeats another's.
 func makeDay(seed uint64, run string, number, reports int, repeats float64) []*report {
 	random := rand.New(rand.NewPCG(seed, uint64(number))) //nolint:gosec // two runs with one seed are to be the same
 	var day []*report
@@ -112,8 +112,8 @@ func makeDeliveries(seed uint64, run string, number int, failures []*report, cou
 	return all
 }
 
-// deliver makes a report of a failure one of a delivery. In half of them, as SMTPeter sends them, is
-// the response of the receiving server.
+// deliver makes a report of a failure one of a delivery. In half of them, as SMTPeter sends them,
+// is the response of the receiving server.
 func (r *report) deliver(random *rand.Rand) {
 	r.Type, r.Action, r.State, r.Code, r.Extended, r.Description = "delivery", "", "", "", "", ""
 	if random.IntN(100) >= 50 {

@@ -7,7 +7,8 @@ type kind struct {
 	state    string
 	code     string
 	extended string
-	// text is the description. RCPT stands for the recipient's address, HOST for the provider's mail server.
+	// text is the description. RCPT stands for the recipient's address, HOST for the provider's
+	// mail server.
 	text string
 }
 

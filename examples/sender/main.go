@@ -1,8 +1,8 @@
 // Command sender plays a day of failed deliveries against the URL of a collector, and of deliveries
-// if asked, as Copernica and SMTPeter would report them: a day's rise and fall, mail that fails as it
-// always does, and three incidents. At 9 a provider refuses a campaign for its sender's reputation,
-// at 14 another provider is down, and at 20 a kind of failure comes up that was not seen before. The
-// day is played in -day of real time.
+// if asked, as Copernica and SMTPeter would report them: a day's rise and fall, mail that fails as
+// it always does, and three incidents. At 9 a provider refuses a campaign for its sender's
+// reputation, at 14 another provider is down, and at 20 a kind of failure comes up that was not
+// seen before. The day is played in -day of real time.
 //
 //	go run ./examples/sender -url http://localhost:8550/failures -reports 5000 -day 15m
 package main

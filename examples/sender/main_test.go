@@ -23,7 +23,8 @@ import (
 )
 
 // server is a server in memory, for tests in a synctest bubble. It keeps the bodies it gets, and
-// responds with the statuses in turn, of which 0 aborts the connection, and with 200 after the last.
+// responds with the statuses in turn, of which 0 aborts the connection, and with 200 after the
+// last.
 type server struct {
 	statuses    []int
 	connections chan net.Conn

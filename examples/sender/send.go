@@ -98,8 +98,8 @@ type call struct {
 	report *report
 }
 
-// play sends the reports of a day in the given time, and returns when the last one is answered. When
-// the context ends, calls that have begun are finished and no others are made.
+// play sends the reports of a day in the given time, and returns when the last one is answered.
+// When the context ends, calls that have begun are finished and no others are made.
 func (s *sender) play(ctx context.Context, day []*report, length time.Duration) {
 	var calls []call
 	for _, r := range day {
@@ -163,8 +163,8 @@ func (s *sender) send(ctx context.Context, r *report) {
 // noAnswer is the status of a request without a response.
 const noAnswer = 0
 
-// post makes one request, and returns the status and the Retry-After of the response. It does not end
-// with the sender's context, since it would be unknown what came of it.
+// post makes one request, and returns the status and the Retry-After of the response. It does not
+// end with the sender's context, since it would be unknown what came of it.
 func (s *sender) post(r *report) (status int, after time.Duration) {
 	body := bytes.NewReader(r.body)
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, s.url, body) //nolint:gosec // the user's

@@ -25,8 +25,8 @@ const (
 	columns
 )
 
-// verdictOn compares what became of a text with it, and with the secrets, of which nothing should be
-// left.
+// verdictOn compares what became of a text with it, and with the secrets, of which nothing should
+// be left.
 func verdictOn(text, secrets, got string) string {
 	for secret := range strings.SplitSeq(secrets, "·") {
 		if secret != "" && strings.Contains(strings.ToLower(got), strings.ToLower(secret)) {

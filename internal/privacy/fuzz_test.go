@@ -77,8 +77,9 @@ func hostileTexts(n int) map[string][2]string {
 
 var exhaustive = flag.Bool("exhaustive", false, "run TestHostileTextIsBounded with texts four times as long")
 
-// TestHostileTextIsBounded checks that the time grows with the text, not with its square: four times
-// the text must not take ten times as long. Another process may be in the way now and then, not always.
+// TestHostileTextIsBounded checks that the time grows with the text, not with its square: four
+// times the text must not take ten times as long. Another process may be in the way now and then,
+// not always.
 func TestHostileTextIsBounded(t *testing.T) {
 	took := func(text [2]string) time.Duration {
 		began := time.Now()

@@ -138,8 +138,8 @@ func (p *Policy) Encode() []byte {
 	return text
 }
 
-// StricterThan reports whether series counted under another policy can reveal what p does not allow.
-// other is what Encode returned of it; what cannot be read counts as ModeFull.
+// StricterThan reports whether series counted under another policy can reveal what p does not
+// allow. other is what Encode returned of it; what cannot be read counts as ModeFull.
 func (p *Policy) StricterThan(other []byte) bool {
 	var before encoded
 	if json.Unmarshal(other, &before) != nil {

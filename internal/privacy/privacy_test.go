@@ -115,8 +115,8 @@ func TestApply(t *testing.T) {
 	assert.Empty(t, cmp.Diff(eventOf(t, all...), full, everything))
 }
 
-// TestApplyKnowsEveryField fails when an event gets a field and Apply does not say whether it may be
-// revealed.
+// TestApplyKnowsEveryField fails when an event gets a field and Apply does not say whether it may
+// be revealed.
 func TestApplyKnowsEveryField(t *testing.T) {
 	excluded := []string{"Recipient", "Address", "Domain", "Description", "Variables"}
 	var e webhook.Event

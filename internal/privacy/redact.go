@@ -15,7 +15,8 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// markers replace what is removed. Where parts overlap, the last of their markers replaces them all.
+// markers replace what is removed. Where parts overlap, the last of their markers replaces them
+// all.
 var markers = [...]string{domainMarker: "[domain]", addressMarker: "[address]", recipientMarker: "[recipient]"}
 
 const (
@@ -24,7 +25,8 @@ const (
 	recipientMarker
 )
 
-// form is a way to write the recipient, as words. With a space at an end, it ends with a whole word.
+// form is a way to write the recipient, as words. With a space at an end, it ends with a whole
+// word.
 type form struct {
 	words  string
 	marker int

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// mapped is a text made of an original. at holds where in the original each byte of it, and its end,
-// was read.
+// mapped is a text made of an original. at holds where in the original each byte of it, and its
+// end, was read.
 type mapped struct {
 	text string
 	at   []int

@@ -81,8 +81,8 @@ func TestCauseOfReplies(t *testing.T) {
 	}
 }
 
-// TestCausesFile checks that every phrase is written as it is matched and in its place, that none is
-// there twice, and that each decides at least where nothing else is said.
+// TestCausesFile checks that every phrase is written as it is matched and in its place, that none
+// is there twice, and that each decides at least where nothing else is said.
 func TestCausesFile(t *testing.T) {
 	rules, err := parseRules(causesFile)
 	require.NoError(t, err)
