@@ -166,7 +166,8 @@ func TestNames(t *testing.T) {
 				}
 			}
 			if namedFile.MatchString(text) || namedPath.MatchString(text) {
-				// A file or folder is named by its path or the end of it; a star stands for any name.
+				// A file or folder is named by its path or the end of it; a star stands for any
+				// name.
 				name := regexp.QuoteMeta(strings.Trim(strings.TrimPrefix(text, "./"), "/"))
 				pattern := regexp.MustCompile(`(?:^|/)` + strings.ReplaceAll(name, `\*`, `[^/]*`) + `(?:/|$)`)
 				assert.Truef(t, slices.ContainsFunc(files, pattern.MatchString), "%s names %s", page.path, text)

@@ -1,5 +1,5 @@
-// Package prometheus_test compares the rules with metadata.yaml and docs/runbooks.md. What the rules
-// do is tested by promtool, in the folder tests, and by test/e2e.
+// Package prometheus_test compares the rules with metadata.yaml and docs/runbooks.md. What the
+// rules do is tested by promtool, in the folder tests, and by test/e2e.
 package prometheus_test
 
 import (

@@ -109,7 +109,8 @@ func (l *Ledger) commit(entries []Entry, now time.Time) {
 	}
 }
 
-// unstage drops the staged record. Its new series stay, and are committed once the entries are staged again.
+// unstage drops the staged record. Its new series stay, and are committed once the entries are
+// staged again.
 func (l *Ledger) unstage() {
 	for i := range l.staged.series {
 		op := &l.staged.series[i]

@@ -20,16 +20,17 @@ import (
 )
 
 const (
-	// maxWaiting is the number of reports that may wait for their outcome, those in a batch included.
+	// maxWaiting is the number of reports that may wait for their outcome, those in a batch
+	// included.
 	maxWaiting = 4096
 	// maxBatches is the number of batches that run at the same time.
 	maxBatches = 4
-	// A batch that takes less than quickBatch waits for nothing, so that sharing it gains nothing. What
-	// comes during one that takes longer than slowBatch is not kept waiting for its end.
+	// A batch that takes less than quickBatch waits for nothing, so that sharing it gains nothing.
+	// What comes during one that takes longer than slowBatch is not kept waiting for its end.
 	quickBatch = 100 * time.Microsecond
 	slowBatch  = 100 * time.Millisecond
-	// maxBatchReports and maxBatchBytes bound a batch, which exporters send as one message: backends
-	// refuse those of more than a few megabytes.
+	// maxBatchReports and maxBatchBytes bound a batch, which exporters send as one message:
+	// backends refuse those of more than a few megabytes.
 	maxBatchReports = 512
 	maxBatchBytes   = 1 << 20
 )
@@ -48,17 +49,17 @@ type queuedEvent struct {
 	span    trace.SpanContext
 	client  client.Info
 
-	// batch brings the batch that the event's goroutine has to run, and is closed when outcome, or err
-	// in place of it, is set.
+	// batch brings the batch that the event's goroutine has to run, and is closed when outcome, or
+	// err in place of it, is set.
 	batch     chan []*queuedEvent
 	abandoned bool // nobody receives from batch
 	outcome   ledger.Outcome
 	err       error
 }
 
-// batcher has events share ConsumeLogs and Commit. While batches are quick, each event is one of its
-// own; while they wait for a disk or a network, the events that come meanwhile are the next one. No
-// event waits for a timer, and each batch is run by the goroutine of its first event.
+// batcher has events share ConsumeLogs and Commit. While batches are quick, each event is one of
+// its own; while they wait for a disk or a network, the events that come meanwhile are the next
+// one. No event waits for a timer, and each batch is run by the goroutine of its first event.
 type batcher struct {
 	process func([]*queuedEvent)
 	now     func() time.Time
@@ -78,8 +79,8 @@ func newBatcher(process func([]*queuedEvent), now func() time.Time) *batcher {
 	return &batcher{process: process, now: now, most: maxBatchReports, room: semaphore.NewWeighted(maxWaiting)}
 }
 
-// do has an event processed and returns its error. It returns the context's when that ends before; the
-// event is processed all the same. The caller has to have acquired room, which do gives back.
+// do has an event processed and returns its error. It returns the context's when that ends before;
+// the event is processed all the same. The caller has to have acquired room, which do gives back.
 func (b *batcher) do(ctx context.Context, event *queuedEvent) error {
 	event.batch = make(chan []*queuedEvent, 1)
 	b.add(event)
@@ -185,8 +186,9 @@ func (r *smtpFailureReceiver) processBatch(batch []*queuedEvent) {
 	}
 }
 
-// consume hands the records of events to the logs pipelines. What the pipelines refuse for good has an
-// outcome all the same: the failure happened, so that it counts, and nobody has to report it again.
+// consume hands the records of events to the logs pipelines. What the pipelines refuse for good has
+// an outcome all the same: the failure happened, so that it counts, and nobody has to report it
+// again.
 func (r *smtpFailureReceiver) consume(batch []*queuedEvent) {
 	recorded := make([]*queuedEvent, 0, len(batch))
 	for _, event := range batch {
@@ -223,7 +225,8 @@ func (r *smtpFailureReceiver) consumeRecords(batch []*queuedEvent) {
 }
 
 func (r *smtpFailureReceiver) consumeLogs(batch []*queuedEvent) error {
-	// Not a request's context: a sender that hangs up does not stop what half of the pipelines may have.
+	// Not a request's context: a sender that hangs up does not stop what half of the pipelines may
+	// have.
 	ctx := context.Background()
 	if span := batch[0].span; span.IsValid() {
 		ctx = trace.ContextWithSpanContext(ctx, span)
@@ -283,8 +286,9 @@ func (r *smtpFailureReceiver) logPanic(cause any) {
 	r.logger.Error("A request ended in a panic", zap.String("cause", fmt.Sprintf("%T", cause)), zap.ByteString("stack", debug.Stack()))
 }
 
-// isPermanent reports whether sending the same again can never work. Where several pipelines refused,
-// all of them have to have done so for good: one that could take the record later must get it again.
+// isPermanent reports whether sending the same again can never work. Where several pipelines
+// refused, all of them have to have done so for good: one that could take the record later must get
+// it again.
 func isPermanent(err error) bool {
 	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
 		several, ok := inner.(interface{ Unwrap() []error })

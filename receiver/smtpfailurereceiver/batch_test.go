@@ -40,8 +40,8 @@ func idsIn(logs plog.Logs) (ids []string) {
 	return ids
 }
 
-// together starts a receiver whose pipelines hold what comes until so many reports wait, and sends these. It returns the
-// statuses by id, and the receiver.
+// together starts a receiver whose pipelines hold what comes until so many reports wait, and sends
+// these. It returns the statuses by id, and the receiver.
 func together(t *testing.T, reports int, logs consumer.Logs) (map[string]int, *run) {
 	t.Helper()
 	held := make(chan struct{})
@@ -170,8 +170,8 @@ func TestBatchIsBounded(t *testing.T) {
 	assert.Empty(t, b.waiting)
 }
 
-// startBatches returns a batcher whose batches end when release is closed, what sends it a call, and
-// the sizes of the batches that have begun.
+// startBatches returns a batcher whose batches end when release is closed, what sends it a call,
+// and the sizes of the batches that have begun.
 func startBatches(t *testing.T) (b *batcher, send func(ctx context.Context) error, sizes func() []int, release chan struct{}) {
 	t.Helper()
 	var mu sync.Mutex
@@ -372,7 +372,8 @@ func TestShutdownKeepsItsDeadlineWhateverHangs(t *testing.T) {
 
 var shutdowns = flag.Int("shutdowns", 20, "how often TestShutdownUnderLoad shuts down")
 
-// A shutdown that is cut off while calls are under way leaves a store that opens, and that has all that was acknowledged.
+// A shutdown that is cut off while calls are under way leaves a store that opens, and that has all
+// that was acknowledged.
 func TestShutdownUnderLoad(t *testing.T) {
 	for round := range *shutdowns {
 		host := newStorageHost(t, t.TempDir())

@@ -37,8 +37,8 @@ const (
 		`"tags":["nieuwsbrief","week 47"],"id":`
 )
 
-// TestAllocations bounds the allocations of each stage of a report. Unlike time they are the same on
-// every machine. Where other modules allocate there is some room for newer versions of them.
+// TestAllocations bounds the allocations of each stage of a report. Unlike time they are the same
+// on every machine. Where other modules allocate there is some room for newer versions of them.
 func TestAllocations(t *testing.T) {
 	if raceDetector || testing.CoverMode() != "" {
 		t.Skip("the race detector and the counting of coverage allocate; scripts/test.sh runs this test without them")
@@ -72,8 +72,9 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-// BenchmarkHandler measures a request from its headers to its response, without the network: through
-// all of confighttp, with the collector's default self-telemetry. The floor only reads the body.
+// BenchmarkHandler measures a request from its headers to its response, without the network:
+// through all of confighttp, with the collector's default self-telemetry. The floor only reads the
+// body.
 func BenchmarkHandler(b *testing.B) {
 	for _, name := range []string{"floor", "form", "JSON", "repeat"} {
 		b.Run(name, func(b *testing.B) {

@@ -20,8 +20,8 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
-// TestMemoryAndDiskAreBounded sends distinct reports, each with an id, a tag and an enhanced status of its
-// own. The first quarter reaches the bounds; memory and disk must not grow after it.
+// TestMemoryAndDiskAreBounded sends distinct reports, each with an id, a tag and an enhanced status
+// of its own. The first quarter reaches the bounds; memory and disk must not grow after it.
 func TestMemoryAndDiskAreBounded(t *testing.T) {
 	reports := 12_000
 	if *exhaustive {

@@ -26,8 +26,8 @@ var update = flag.Bool("update", false, "write the results of the cases in testd
 // arrivedAt is when the reports of all cases arrive.
 var arrivedAt = time.Date(2026, time.November, 21, 10, 15, 0, 0, time.UTC)
 
-// TestCases sends each folder's request.http, byte for byte, to a receiver with its config.yaml, and
-// compares the results with the other files. A file that does not exist stands for nothing.
+// TestCases sends each folder's request.http, byte for byte, to a receiver with its config.yaml,
+// and compares the results with the other files. A file that does not exist stands for nothing.
 func TestCases(t *testing.T) {
 	folders, err := filepath.Glob("../../testdata/cases/*")
 	require.NoError(t, err)

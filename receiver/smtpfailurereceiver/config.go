@@ -82,18 +82,21 @@ type Config struct {
 type OwnershipFileConfig struct {
 	// Name has letters, digits, dots, dashes and underscores, and begins with a letter or digit.
 	Name string `mapstructure:"name"`
-	// Content of the file, or File, the path from which it is read at start; exactly one of the two.
+	// Content of the file, or File, the path from which it is read at start; exactly one of the
+	// two.
 	Content string `mapstructure:"content"`
 	File    string `mapstructure:"file"`
 }
 
-// SignatureConfig is whose signed calls are accepted. Their keys are in the DNS below copernica.com.
+// SignatureConfig is whose signed calls are accepted. Their keys are in the DNS below
+// copernica.com.
 type SignatureConfig struct {
 	// Accounts are the accepted values of X-Copernica-ID, such as environment-1234. At least one.
 	Accounts []string `mapstructure:"accounts"`
 	// Hosts are the accepted values of the signed Host header, without regard to case. Default any.
 	Hosts []string `mapstructure:"hosts"`
-	// SignedPathPrefix is what a proxy strips from the path, with a leading slash and no trailing one.
+	// SignedPathPrefix is what a proxy strips from the path, with a leading slash and no trailing
+	// one.
 	SignedPathPrefix string `mapstructure:"signed_path_prefix"`
 	// MaxAge is how old the signed Date may be; more than 0. Default 5m.
 	MaxAge time.Duration `mapstructure:"max_age"`
@@ -159,8 +162,8 @@ func createDefaultConfig() component.Config {
 	http.MaxRequestBodySize = 256 << 10
 	http.ReadTimeout = 30 * time.Second
 	http.ReadHeaderTimeout = 10 * time.Second
-	// Balancers usually keep idle connections for 60 s. One that the receiver closed first could lose
-	// the request that a balancer is about to send over it.
+	// Balancers usually keep idle connections for 60 s. One that the receiver closed first could
+	// lose the request that a balancer is about to send over it.
 	http.Keepalive = configoptional.Some(confighttp.KeepaliveServerConfig{IdleTimeout: 2 * time.Minute})
 
 	return &Config{
@@ -191,7 +194,8 @@ func (v *validation) check(ok bool, format string, args ...any) {
 	}
 }
 
-// Validate returns an error for every value that cannot work, each with the key and what it must be.
+// Validate returns an error for every value that cannot work, each with the key and what it must
+// be.
 func (c *Config) Validate() error {
 	v := new(validation)
 	c.validateHTTP(v)
@@ -285,7 +289,8 @@ func (c *Config) validateOwnershipFiles(v *validation) {
 	}
 }
 
-// ownershipPaths are the two places where a sender looks for a file: at the root and beside the path.
+// ownershipPaths are the two places where a sender looks for a file: at the root and beside the
+// path.
 func (c *Config) ownershipPaths(name string) []string {
 	return []string{"/" + name, path.Join(path.Dir(c.Path), name)}
 }

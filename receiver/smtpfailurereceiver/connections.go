@@ -15,12 +15,14 @@ import (
 // The memory that callers can take before they are known. docs/security.md has the attacks.
 const (
 	maxHeaderBytes = 32 << 10
-	// maxUsed bounds the memory, by the estimates below, of requests that are not read to their end.
+	// maxUsed bounds the memory, by the estimates below, of requests that are not read to their
+	// end.
 	maxUsed = 192 << 20
 
 	// plainCost and tlsCost are the memory of an open connection.
 	plainCost, tlsCost = 16 << 10, 64 << 10
-	// A header of many small fields takes ten times its size; a body, in a buffer that grows, twice.
+	// A header of many small fields takes ten times its size; a body, in a buffer that grows,
+	// twice.
 	headerCost, bodyCost = 10, 2
 	// sameCost is the difference between two connections that is ignored: good requests stay below.
 	sameCost = 128 << 10
@@ -36,8 +38,8 @@ var http2Limits = http.HTTP2Config{
 	WriteByteTimeout:              30 * time.Second,
 }
 
-// connections bounds the memory of requests that are not read to their end. Past the bound it closes
-// the connections that have sent most of such a request, and of equals the oldest.
+// connections bounds the memory of requests that are not read to their end. Past the bound it
+// closes the connections that have sent most of such a request, and of equals the oldest.
 type connections struct {
 	max, base int
 	onClose   func()
@@ -128,7 +130,8 @@ func (c *connection) setSent(sent int) {
 	}
 }
 
-// makeRoom closes connections until an eighth of the bound is free, if it is passed. The lock is held.
+// makeRoom closes connections until an eighth of the bound is free, if it is passed. The lock is
+// held.
 func (c *connections) makeRoom() {
 	if c.used <= c.max {
 		return

@@ -125,8 +125,8 @@ func TestRequestHeaderIsBounded(t *testing.T) {
 	assert.Equal(t, uint32(64<<10), settings[http2.SettingInitialWindowSize])
 }
 
-// Past the bound the connections are closed that have sent most of an unfinished request, the oldest of
-// equals first. Those that have sent little, or whose request was read, stay.
+// Past the bound the connections are closed that have sent most of an unfinished request, the
+// oldest of equals first. Those that have sent little, or whose request was read, stay.
 func TestConnectionsWithUnreadRequestsAreClosed(t *testing.T) {
 	logs, arrived, release := blockingLogs()
 	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) {

@@ -35,8 +35,8 @@ func TestConsumeContract(t *testing.T) {
 	) (receiver.Logs, error) {
 		return NewFactory().CreateLogs(ctx, settings, config, logsFunc(func(ctx context.Context, logs plog.Logs) error {
 			if logs.LogRecordCount() > 1 {
-				// The test expects what is refused for good to be dropped, but the reports of a shared call
-				// are each tried again alone.
+				// The test expects what is refused for good to be dropped, but the reports of a
+				// shared call are each tried again alone.
 				return consumererror.NewPermanent(errors.New("one at a time"))
 			}
 			// The test looks for an attribute without the prefix of the receiver's.

@@ -11,8 +11,8 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
-// NewFactory returns the factory of the smtp_failure receiver. An instance that is used for logs and
-// for metrics is one receiver with one server.
+// NewFactory returns the factory of the smtp_failure receiver. An instance that is used for logs
+// and for metrics is one receiver with one server.
 func NewFactory() receiver.Factory {
 	f := &factory{receivers: make(map[*Config]*smtpFailureReceiver)}
 	return receiver.NewFactory(

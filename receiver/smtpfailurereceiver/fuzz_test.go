@@ -34,8 +34,8 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
-// FuzzHTTP sends requests to the handlers of a receiver with signatures and of one without. Each request
-// has one response, which is counted once, and only a response of success has a record.
+// FuzzHTTP sends requests to the handlers of a receiver with signatures and of one without. Each
+// request has one response, which is counted once, and only a response of success has a record.
 func FuzzHTTP(f *testing.F) {
 	requests, err := filepath.Glob("../../testdata/cases/*/request.http")
 	require.NoError(f, err)
@@ -201,8 +201,8 @@ func FuzzAttributes(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, key string) { putAttributes(key, pcommon.NewMap()) })
 }
 
-// FuzzConfig reads any YAML as a configuration. All that a receiver needs can be made of a valid one, and
-// the errors of an invalid one name a key.
+// FuzzConfig reads any YAML as a configuration. All that a receiver needs can be made of a valid
+// one, and the errors of an invalid one name a key.
 func FuzzConfig(f *testing.F) {
 	files, err := filepath.Glob(filepath.Join(configFiles, "*.yaml"))
 	require.NoError(f, err)

@@ -20,8 +20,8 @@ import (
 )
 
 // The way of a POST: wrap counts its response, verify checks who sends it, confighttp's handlers
-// decompress it, handle reads what it says, accept has it taken once, and the batcher hands it to the
-// pipelines and the ledger. An error on the way becomes a response in responseTo.
+// decompress it, handle reads what it says, accept has it taken once, and the batcher hands it to
+// the pipelines and the ledger. An error on the way becomes a response in responseTo.
 
 // verify checks the header of a signed request, where signatures are configured, and responds when
 // the request is refused. It comes before confighttp's handlers, because the digest is that of the
@@ -130,7 +130,8 @@ const (
 	typeJSON = "application/json"
 )
 
-// decoderFor returns what decodes bodies of the content type, or nil, and the charset that it names.
+// decoderFor returns what decodes bodies of the content type, or nil, and the charset that it
+// names.
 func decoderFor(contentType string) (decode func(*webhook.Decoder, webhook.Call) (*webhook.Event, error), charset string) {
 	if contentType != typeForm && contentType != typeJSON {
 		mediaType, parameters, err := mime.ParseMediaType(contentType)

@@ -141,8 +141,8 @@ func exchangeRaw(t *testing.T, address net.Addr, request []byte) string {
 	return text.String()
 }
 
-// selfTelemetry returns the counters of the receiver and of receiverhelper that are not zero, one to a
-// line.
+// selfTelemetry returns the counters of the receiver and of receiverhelper that are not zero, one
+// to a line.
 func (r *run) selfTelemetry(t *testing.T) string {
 	t.Helper()
 	var collected metricdata.ResourceMetrics
@@ -206,7 +206,8 @@ func (r *run) post(t *testing.T, form string) received {
 	return response
 }
 
-// totals returns the sum of each metric: of the last values of cumulative series, and of all deltas.
+// totals returns the sum of each metric: of the last values of cumulative series, and of all
+// deltas.
 func totals(sink *consumertest.MetricsSink) map[string]int64 {
 	series := map[string]int64{}
 	sums := map[string]int64{}

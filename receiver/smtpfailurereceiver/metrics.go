@@ -14,11 +14,12 @@ import (
 )
 
 const (
-	// overflowAttribute marks the series of what came past the limit (OpenTelemetry metrics SDK, "Overflow attribute").
+	// overflowAttribute marks the series of what came past the limit (OpenTelemetry metrics SDK,
+	// "Overflow attribute").
 	overflowAttribute = "otel.metric.overflow"
 
-	// maxAttributeLength is the number of bytes of a text that the sender chooses and that becomes a metric attribute.
-	// Longer ones are cut, so that the memory of the series has a bound.
+	// maxAttributeLength is the number of bytes of a text that the sender chooses and that becomes
+	// a metric attribute. Longer ones are cut, so that the memory of the series has a bound.
 	maxAttributeLength = 256
 )
 
@@ -35,7 +36,8 @@ const (
 	attributeAccount  = string(metadata.EmailDeliveryFailuresMetricAttributeKeyMetricCopernicaAccountID)
 )
 
-// shared are the attributes that records and counters have in common. One without a value is left out.
+// shared are the attributes that records and counters have in common. One without a value is left
+// out.
 var shared = []sharedAttribute{
 	{attributeCode, func(e *webhook.Event) attributeValue { return attributeValue{number: int64(e.Code)} }},
 	{attributeExtended, func(e *webhook.Event) attributeValue { return attributeValue{text: e.Extended.String()} }},
@@ -58,8 +60,8 @@ type attributeValue struct {
 	number int64
 }
 
-// A series is known by the bytes of its attributes: for each, in the order of their names, its name, a byte for its type,
-// and its value.
+// A series is known by the bytes of its attributes: for each, in the order of their names, its
+// name, a byte for its type, and its value.
 const (
 	typeText   = 's'
 	typeNumber = 'i'

@@ -40,8 +40,8 @@ const (
 	formatReport  = "smtp_failure"
 	formatCounter = "smtp_failure_counters"
 
-	// maxUnverified is the number of bodies that are read at once before their call is verified: only
-	// of calls whose length is signed but not sent, which those of the senders are not.
+	// maxUnverified is the number of bodies that are read at once before their call is verified:
+	// only of calls whose length is signed but not sent, which those of the senders are not.
 	maxUnverified = 64
 
 	// maxReplayEntries is the number of reports that may well come within signature::max_age.
@@ -156,8 +156,8 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 	return r, nil
 }
 
-// limited returns a logger that writes a message at most 10 times a minute: requests that anyone can
-// send must not fill a disk.
+// limited returns a logger that writes a message at most 10 times a minute: requests that anyone
+// can send must not fill a disk.
 func limited(logger *zap.Logger) *zap.Logger {
 	return logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(core, time.Minute, 10, 0)
@@ -251,7 +251,8 @@ func (r *smtpFailureReceiver) isUnauthenticated() bool {
 	return err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback())
 }
 
-// replayable returns why a signed call counts again when it is sent again, or nothing if it does not.
+// replayable returns why a signed call counts again when it is sent again, or nothing if it does
+// not.
 func replayable(config *Config) string {
 	if !config.Signature.HasValue() {
 		return ""
@@ -337,8 +338,8 @@ func (r *smtpFailureReceiver) openLedger(ctx context.Context, host component.Hos
 	return opened, nil
 }
 
-// storageClient opens the store. An extension whose file is damaged may panic, even where nobody can
-// recover, so the file is logged first.
+// storageClient opens the store. An extension whose file is damaged may panic, even where nobody
+// can recover, so the file is logged first.
 func (r *smtpFailureReceiver) storageClient(
 	ctx context.Context, extension storage.Extension,
 ) (client storage.Client, err error) {
@@ -404,8 +405,8 @@ func (r *smtpFailureReceiver) loadOrStore(ctx context.Context, name string, init
 	return initial, r.ledger.SetValue(ctx, name, initial)
 }
 
-// Shutdown finishes the requests in flight and sends the last totals, within the context's deadline.
-// It may be called before Start and more than once.
+// Shutdown finishes the requests in flight and sends the last totals, within the context's
+// deadline. It may be called before Start and more than once.
 func (r *smtpFailureReceiver) Shutdown(ctx context.Context) error {
 	r.shutdownOnce.Do(func() {
 		r.startOnce.Do(func() { r.startErr = errShutDown })
@@ -440,8 +441,8 @@ func (r *smtpFailureReceiver) shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// startFlushing sends the counters every interval, and once more when stopFlushing is called. A flush
-// in flight is waited for then: once it is cut off, nobody knows what arrived.
+// startFlushing sends the counters every interval, and once more when stopFlushing is called. A
+// flush in flight is waited for then: once it is cut off, nobody knows what arrived.
 func (r *smtpFailureReceiver) startFlushing() {
 	ctx, cancel := context.WithCancel(context.Background())
 	stop, last := make(chan struct{}), make(chan error, 1)

@@ -34,7 +34,8 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/internal/webhook"
 )
 
-// listen opens the configured address. Connections are counted below TLS, where handshakes count too.
+// listen opens the configured address. Connections are counted below TLS, where handshakes count
+// too.
 func listen(ctx context.Context, config *confighttp.ServerConfig, connections *connections) (net.Listener, error) {
 	if config.NetAddr.Transport == confignet.TransportTypeUnix {
 		removeStaleSocket(ctx, config.NetAddr.Endpoint)
@@ -191,8 +192,8 @@ type requestState struct {
 	status   int             // 0 until the header is written
 }
 
-// requestBody keeps the error of reading the body as it was sent: what decompresses it passes errors
-// on as text.
+// requestBody keeps the error of reading the body as it was sent: what decompresses it passes
+// errors on as text.
 type requestBody struct {
 	io.ReadCloser
 	err error // io.EOF when it was read to its end
@@ -236,8 +237,8 @@ func (state *requestState) Unwrap() http.ResponseWriter {
 	return state.ResponseWriter
 }
 
-// wrap is the outermost handler, around those of confighttp: whatever they respond is counted and has
-// a span, and a panic becomes a response.
+// wrap is the outermost handler, around those of confighttp: whatever they respond is counted and
+// has a span, and a panic becomes a response.
 func (r *smtpFailureReceiver) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		caller := otel.GetTextMapPropagator().Extract(req.Context(), propagation.HeaderCarrier(req.Header))
@@ -289,8 +290,8 @@ func (r *smtpFailureReceiver) finish(state *requestState, req *http.Request, cau
 	}
 }
 
-// normalizeEncoding rewrites the content codings for confighttp, which knows them in lower case only:
-// x-gzip is gzip, and identity is none (RFC 9110, section 8.4.1).
+// normalizeEncoding rewrites the content codings for confighttp, which knows them in lower case
+// only: x-gzip is gzip, and identity is none (RFC 9110, section 8.4.1).
 func normalizeEncoding(header http.Header) {
 	const key = "Content-Encoding"
 	var codings []string

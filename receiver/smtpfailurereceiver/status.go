@@ -31,8 +31,9 @@ var partMessages = [parts]struct{ fails, works string }{
 
 var errKeyLookup = errors.New("the DNS does not answer for the keys of signatures")
 
-// status reports the component's status, as health_check shows it: the error of a part when the part
-// begins to fail, and OK when all work again. Each signal of an instance has a host of its own.
+// status reports the component's status, as health_check shows it: the error of a part when the
+// part begins to fail, and OK when all work again. Each signal of an instance has a host of its
+// own.
 type status struct {
 	logger *zap.Logger
 
@@ -91,8 +92,8 @@ func (s *status) reportLocked(event *componentstatus.Event) {
 	}
 }
 
-// lookedUp sets the status of the keys by the outcome of a lookup. A name without a key was answered,
-// and a lookup that was not made says nothing.
+// lookedUp sets the status of the keys by the outcome of a lookup. A name without a key was
+// answered, and a lookup that was not made says nothing.
 func (s *status) lookedUp(outcome string) {
 	switch outcome {
 	case signature.LookupFailed, signature.LookupTimeout:

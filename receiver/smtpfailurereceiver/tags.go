@@ -10,7 +10,8 @@ import (
 // tagFilter selects the tags that may become attributes.
 type tagFilter struct{ include, exclude []string }
 
-// slash replaces slashes in patterns and tags, because globs treat them as separators. No tag has it.
+// slash replaces slashes in patterns and tags, because globs treat them as separators. No tag has
+// it.
 const slash = "\x00"
 
 func newTagFilter(config TagsConfig) tagFilter {

@@ -188,7 +188,8 @@ func (t *selfTelemetry) consumedLogs(reports int) {
 	t.builder.SMTPFailureBatchSize.Record(context.Background(), int64(reports), t.consumed...)
 }
 
-// observe reports what the ledger holds, of reports those of the kinds, until the builder is shut down.
+// observe reports what the ledger holds, of reports those of the kinds, until the builder is shut
+// down.
 func (t *selfTelemetry) observe(l *ledger.Ledger, kinds []webhook.Kind) error {
 	ofMetrics := func(figure func(ledger.MetricStats) int64) metric.Int64Callback {
 		return func(_ context.Context, o metric.Int64Observer) error {
@@ -218,12 +219,13 @@ func (t *selfTelemetry) observe(l *ledger.Ledger, kinds []webhook.Kind) error {
 // otelhttpScope is the name under which otelhttp makes its instruments.
 const otelhttpScope = "go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 
-// otelhttpMetrics are what otelhttp measures of a request (OpenTelemetry semantic conventions, HTTP metrics).
+// otelhttpMetrics are what otelhttp measures of a request (OpenTelemetry semantic conventions, HTTP
+// metrics).
 var otelhttpMetrics = [...]string{"http.server.request.duration", "http.server.request.body.size", "http.server.response.body.size"}
 
 // instrumentIfSeen has confighttp leave out otelhttp, which takes half as long as all that is done
-// for a report, where nobody sees what it tells: nothing is traced, and its metrics are dropped, as a
-// collector does by default.
+// for a report, where nobody sees what it tells: nothing is traced, and its metrics are dropped, as
+// a collector does by default.
 func instrumentIfSeen(provider metric.MeterProvider) (confighttp.ToServerOption, error) {
 	meter := provider.Meter(otelhttpScope)
 	measured := false

@@ -125,7 +125,8 @@ func TestReceiversHaveAnAttributeOfTheirOwn(t *testing.T) {
 	metadatatest.AssertEqualSMTPFailureRemembered(t, telemetry, want, metricdatatest.IgnoreTimestamp())
 }
 
-// Every request has one span, whoever responds, and what the collector does for it is below that span.
+// Every request has one span, whoever responds, and what the collector does for it is below that
+// span.
 func TestSpans(t *testing.T) {
 	const panics = "panic"
 	config := configOf(t, "ownership_files: [{name: a.txt, content: a}]")
@@ -181,7 +182,8 @@ func below(all []sdktrace.ReadOnlySpan, span sdktrace.ReadOnlySpan) []string {
 	return nil
 }
 
-// otelhttp is used if anything that it records is: a trace, even one that is not sampled, or a metric.
+// otelhttp is used if anything that it records is: a trace, even one that is not sampled, or a
+// metric.
 func TestOtelHTTPIsLeftOutIfUnused(t *testing.T) {
 	all := []string{"http.server.*"}
 	for _, tc := range []struct {

@@ -144,8 +144,8 @@ func (c *comparison) printFigures() {
 	}
 }
 
-// printCounts prints what was answered and counted, and returns an error for each receiver that gave
-// other responses than 200 or counted wrong. What the stock pipeline counts is only printed.
+// printCounts prints what was answered and counted, and returns an error for each receiver that
+// gave other responses than 200 or counted wrong. What the stock pipeline counts is only printed.
 func (c *comparison) printCounts() (wrong []error) {
 	fmt.Print("\n| | responses with 200 | others | counted | peak memory |\n|---|---:|---:|---:|---:|\n")
 	for _, one := range c.contestants {
@@ -201,8 +201,8 @@ var bounds = []bound{
 	{"p99 the same way, at most 2 at 64", "ours-durable", "ours-exporting", ratio(p99), 0, 2, []int{64}},
 }
 
-// met returns "yes" or "**no**" by whether the values by connections are within the bound, or "-" if
-// there are none that it is about.
+// met returns "yes" or "**no**" by whether the values by connections are within the bound, or "-"
+// if there are none that it is about.
 func (b *bound) met(values map[int]float64) string {
 	met := "-"
 	for connections, value := range values {

@@ -358,7 +358,8 @@ func (b *board) whichMessages() {
 			"Drag over a peak to see only its records below.",
 	}, look{bars: true, stacked: true, list: true, colors: classColors})
 
-	// Grafana calls the time and the text of a record Time and Line, or timestamp and body, by its version.
+	// Grafana calls the time and the text of a record Time and Line, or timestamp and body, by its
+	// version.
 	columns := []column{
 		{title: "Time", label: "Time", properties: []property{unit(units.DatetimeDefault), width(175)}},
 		{title: "Time", label: "timestamp"},

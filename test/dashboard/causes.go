@@ -57,7 +57,8 @@ func (n *names) actions() []any {
 	return []any{dashboard.ValueMap{Type: dashboard.MappingTypeValueToText, Options: options}}
 }
 
-// copied returns an expression whose series have a label's value in another label too, for a column of its own.
+// copied returns an expression whose series have a label's value in another label too, for a column
+// of its own.
 func copied(expr, label, to string) string {
 	return fmt.Sprintf(`label_replace(%s, %q, "$1", %q, "(.+)")`, expr, to, label)
 }

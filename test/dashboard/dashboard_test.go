@@ -24,7 +24,8 @@ func read(t *testing.T) *names {
 	return n
 }
 
-// TestGenerated checks that dashboard.json is what the program makes, and that Grafana's schema has all of it.
+// TestGenerated checks that dashboard.json is what the program makes, and that Grafana's schema has
+// all of it.
 func TestGenerated(t *testing.T) {
 	want, err := makeDashboard(read(t))
 	if err != nil {

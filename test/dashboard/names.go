@@ -10,8 +10,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// names are what is emitted according to metadata.yaml. The code generated from it cannot be imported
-// from here, so no dashboard is written if a name is not there.
+// names are what is emitted according to metadata.yaml. The code generated from it cannot be
+// imported from here, so no dashboard is written if a name is not there.
 type names struct {
 	Attributes map[string]struct {
 		NameOverride string `yaml:"name_override"`
@@ -76,7 +76,8 @@ func (n *names) own(name string) source {
 	case m.Sum != nil:
 		selector = `{__name__=~"otelcol_` + name + `(_total)?",`
 	}
-	// An attribute with a dot has no one name: a scrape by Prometheus 3 keeps the dots, others do not.
+	// An attribute with a dot has no one name: a scrape by Prometheus 3 keeps the dots, others do
+	// not.
 	dotted := func(attribute string) bool { return strings.Contains(attribute, ".") }
 	labels := slices.DeleteFunc(slices.Clone(m.Attributes), dotted)
 	return source{name, selector, append(labels, "job", "instance", "le")}

@@ -341,7 +341,8 @@ func moment(title, expr string) column {
 	return column{title, "", expr, []property{unit(units.DateTimeFromNow), width(130)}}
 }
 
-// rows adds a table with a row for each series, sorted by a column. The queries' answers become one table.
+// rows adds a table with a row for each series, sorted by a column. The queries' answers become one
+// table.
 func (b *board) rows(p panel, kind queryKind, sortBy string, columns ...column) {
 	index, renamed := map[string]int{}, map[string]string{}
 	for i, c := range columns {

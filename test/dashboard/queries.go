@@ -21,7 +21,8 @@ const (
 // filter is a variable at the top that chooses failures by an attribute of theirs.
 type filter struct {
 	variable, attribute, label, text string
-	// pattern is set where a link may choose failures without a value, by the regular expression (none)?.
+	// pattern is set where a link may choose failures without a value, by the regular expression
+	// (none)?.
 	pattern bool
 }
 
@@ -90,14 +91,16 @@ func increaseBefore(selector string) string {
 	return "sum(increase(" + selector + "[$__range] offset $__range))"
 }
 
-// orZero makes a number of nothing where the service has failures, and leaves nothing where it has none.
+// orZero makes a number of nothing where the service has failures, and leaves nothing where it has
+// none.
 func orZero(expr, all string) string { return expr + " or 0 * " + all }
 
 // breakdown is a counter's failures by attributes.
 type breakdown struct {
 	selector string
 	labels   []string
-	// choice is set where a label called choice is to hold what a link chooses: the value, or what matches its absence.
+	// choice is set where a label called choice is to hold what a link chooses: the value, or what
+	// matches its absence.
 	choice bool
 }
 
@@ -109,7 +112,8 @@ func (n *names) by(s source, selector string, attributes ...string) breakdown {
 	return b
 }
 
-// group is what the failures are added up by. The overflow series, which has no attributes, stays apart.
+// group is what the failures are added up by. The overflow series, which has no attributes, stays
+// apart.
 func (b breakdown) group() string {
 	return "(" + strings.Join(append(slices.Clip(b.labels), "otel_metric_overflow"), ", ") + ")"
 }
@@ -135,7 +139,8 @@ func (b breakdown) among(n int, expr string) string {
 	return fmt.Sprintf("(%s) and on %s %s > 0", expr, b.group(), b.top(n))
 }
 
-// change returns by how much there are more than in the range before; nothing where there were none.
+// change returns by how much there are more than in the range before; nothing where there were
+// none.
 func (b breakdown) change() string {
 	return "(" + orZero(b.increase(), b.before()) + ") / (" + b.before() + " > 0) - 1"
 }
@@ -145,7 +150,8 @@ func (b breakdown) share() string {
 	return "(" + b.increase() + " / ignoring " + b.group() + " group_left () (" + increase(b.selector) + " > 0)) > 0"
 }
 
-// when returns when in the range the first (min) or the last (max) failure was counted, in milliseconds.
+// when returns when in the range the first (min) or the last (max) failure was counted, in
+// milliseconds.
 func (b breakdown) when(minOrMax string) string {
 	return when(minOrMax, b.sum("increase(…[$__rate_interval])"))
 }

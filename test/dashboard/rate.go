@@ -15,11 +15,12 @@ const (
 		"email.recipient.domain among its attributes and those of email.delivery.failures"
 )
 
-// rate is of the failures among the messages attempted: those delivered and those that failed at once. A bounce is of a
-// message that was delivered before. The fields are selectors.
+// rate is of the failures among the messages attempted: those delivered and those that failed at
+// once. A bounce is of a message that was delivered before. The fields are selectors.
 type rate struct{ failures, atOnce, delivered string }
 
-// rateOf returns the rate of the failures that the variables choose. Service and account choose deliveries too.
+// rateOf returns the rate of the failures that the variables choose. Service and account choose
+// deliveries too.
 func (b *board) rateOf(failures, deliveries source, chosen string, more ...string) rate {
 	of := func(s source, matchers ...string) string {
 		matchers = append([]string{`job=~"$service"`, filters[0].is(b.label(s, filters[0].attribute))}, matchers...)
@@ -28,7 +29,8 @@ func (b *board) rateOf(failures, deliveries source, chosen string, more ...strin
 	return rate{chosen, of(failures, b.label(failures, "email.failure.mode")+`!="asynchronous"`), of(deliveries)}
 }
 
-// increase returns what a selector counts in a time, of services that report deliveries. Others have no rate.
+// increase returns what a selector counts in a time, of services that report deliveries. Others
+// have no rate.
 func (r rate) increase(selector, over string) string {
 	return fmt.Sprintf("increase(%s[%s]) and on (job) present_over_time(%s[%s])", selector, over, r.delivered, over)
 }
@@ -37,7 +39,8 @@ func (r rate) failed(over, by string) string {
 	return "sum" + by + "(" + r.increase(r.failures, over) + ")"
 }
 
-// messages returns how many were attempted. The label keeps deliveries apart from failures with the same labels.
+// messages returns how many were attempted. The label keeps deliveries apart from failures with the
+// same labels.
 func (r rate) messages(over, by string) string {
 	return fmt.Sprintf(`sum%s(label_replace(increase(%s[%s]), "delivered", "yes", "", "") or %s)`,
 		by, r.delivered, over, r.increase(r.atOnce, over))

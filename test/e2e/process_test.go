@@ -150,7 +150,8 @@ func freeAddress(t *testing.T) string {
 		if _, given := givenAddresses.LoadOrStore(address, true); given {
 			continue
 		}
-		// Not by listening: a process that another test starts just then would keep the socket open.
+		// Not by listening: a process that another test starts just then would keep the socket
+		// open.
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			return address

@@ -1,6 +1,6 @@
-// Command pictures draws docs/images/dashboard.png: what panels of the dashboard in examples/grafana
-// show of a day of failures. It plays the day against the distribution, a Prometheus and a Loki, and
-// draws what these answer to the panels' queries, without Grafana.
+// Command pictures draws docs/images/dashboard.png: what panels of the dashboard in
+// examples/grafana show of a day of failures. It plays the day against the distribution, a
+// Prometheus and a Loki, and draws what these answer to the panels' queries, without Grafana.
 //
 //	go run .
 //

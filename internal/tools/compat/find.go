@@ -14,12 +14,14 @@ import (
 const (
 	core    = "go.opentelemetry.io/collector/"
 	contrib = "github.com/open-telemetry/opentelemetry-collector-contrib/"
-	// service is in every collector and goes by the version that people know the collector by; pdata is among its stable modules.
+	// service is in every collector and goes by the version that people know the collector by;
+	// pdata is among its stable modules.
 	service = core + "service"
 	pdata   = core + "pdata"
 )
 
-// collectorModules are those of the collector that is sent a report, beside what the receiver needs.
+// collectorModules are those of the collector that is sent a report, beside what the receiver
+// needs.
 var collectorModules = []string{
 	service, core + "otelcol", core + "exporter/debugexporter", core + "confmap/provider/envprovider",
 	core + "confmap/provider/fileprovider",
@@ -31,7 +33,8 @@ type proxy interface {
 	versions(module string) ([]string, error)
 	// goMod returns the go.mod of one version of a module.
 	goMod(module, version string) (*modfile.File, error)
-	// resolve has the receiver ask for the modules, each as PATH@VERSION, and downloads all that it needs with them.
+	// resolve has the receiver ask for the modules, each as PATH@VERSION, and downloads all that it
+	// needs with them.
 	resolve(modules []string) error
 }
 
@@ -43,11 +46,12 @@ type candidate struct {
 	refused error
 }
 
-// errExplained is what a collector could not be taken for, where the reason lies outside of this repository.
+// errExplained is what a collector could not be taken for, where the reason lies outside of this
+// repository.
 var errExplained = errors.New("could not be taken")
 
-// find returns the newest collector that can be taken, after all the newer ones that cannot. Listed are versions to try beside those that the
-// proxy lists.
+// find returns the newest collector that can be taken, after all the newer ones that cannot. Listed
+// are versions to try beside those that the proxy lists.
 func find(p proxy, receiver *modfile.File, listed ...string) ([]candidate, error) {
 	versions, err := p.versions(service)
 	if err != nil {
@@ -80,7 +84,8 @@ func find(p proxy, receiver *modfile.File, listed ...string) ([]candidate, error
 	return candidates, errors.New("no collector can be taken, not even the oldest that is supported")
 }
 
-// oldest returns the oldest collector that is supported: the one that the receiver's go.mod asks for.
+// oldest returns the oldest collector that is supported: the one that the receiver's go.mod asks
+// for.
 func oldest(receiver *modfile.File) string {
 	var version string
 	for _, required := range receiver.Require {
@@ -93,8 +98,9 @@ func oldest(receiver *modfile.File) string {
 	return version
 }
 
-// modulesAt returns what the receiver's go.mod asks for of the collector, and what a collector around it is made of, with the versions that belong
-// to the collector's. A module may have become stable since the version in go.mod.
+// modulesAt returns what the receiver's go.mod asks for of the collector, and what a collector
+// around it is made of, with the versions that belong to the collector's. A module may have become
+// stable since the version in go.mod.
 func modulesAt(p proxy, receiver *modfile.File, version string) ([]string, error) {
 	of, err := p.goMod(service, version)
 	if err != nil {
@@ -158,7 +164,8 @@ var (
 	needsGo   = regexp.MustCompile(`requires go >= (\S+)`)
 )
 
-// explain recognises why the go command could not take a module: that the proxy lists it but does not hand it out, or that it needs a newer Go.
+// explain recognises why the go command could not take a module: that the proxy lists it but does
+// not hand it out, or that it needs a newer Go.
 func explain(err error) error {
 	if err == nil {
 		return nil

@@ -1,5 +1,6 @@
-// Command compat finds the newest collector that the receiver can be built with. It prints the versions and modules to take, one
-// collector a line, oldest first, and fails if a newer one could not be taken and nobody can say why.
+// Command compat finds the newest collector that the receiver can be built with. It prints the
+// versions and modules to take, one collector a line, oldest first, and fails if a newer one could
+// not be taken and nobody can say why.
 //
 //	compat [-listed VERSION,...] FOLDER
 //
@@ -47,7 +48,8 @@ func run(folder string, listed []string, out, problems io.Writer) error {
 	return report(&goCommand{folder: folder, goModFile: content}, receiver, listed, out, problems)
 }
 
-// report prints the oldest and the newest collector with their modules to out, and what could not be taken to problems.
+// report prints the oldest and the newest collector with their modules to out, and what could not
+// be taken to problems.
 func report(p proxy, receiver *modfile.File, listed []string, out, problems io.Writer) error {
 	candidates, err := find(p, receiver, listed...)
 	var unexplained []string

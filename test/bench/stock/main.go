@@ -52,7 +52,8 @@ func factories() (otelcol.Factories, error) {
 	if f.Connectors, err = otelcol.MakeFactoryMap[connector.Factory](countconnector.NewFactory()); err != nil {
 		return f, err
 	}
-	// The nop of the tests is the nop exporter under the same name, which has no release of this version.
+	// The nop of the tests is the nop exporter under the same name, which has no release of this
+	// version.
 	f.Exporters, err = otelcol.MakeFactoryMap[exporter.Factory](prometheusexporter.NewFactory(), exportertest.NewNopFactory())
 	return f, err
 }
