@@ -67,7 +67,7 @@ func TestStaleSeriesIsCounted(t *testing.T) {
 				require.True(t, c.Metrics[0].Points[0].Ended)
 				gate := make(chan struct{})
 				client.before = func() { <-gate }
-				go count(t, l, 2, "a")
+				go func() { _, _ = send(t.Context(), l, 2, "a") }()
 				synctest.Wait()
 				acknowledge := func() { assert.NoError(t, l.Acknowledge(t.Context(), c.Number)) }
 				if late {

@@ -152,7 +152,7 @@ func TestCopiesInFlight(t *testing.T) {
 	var first sync.WaitGroup
 	first.Go(func() {
 		answer, err := do(http.DefaultClient, newForm(context.WithoutCancel(t.Context()), run.url(), "id=1"))
-		assert.NoError(t, err)
+		assert.NoError(t, err) //nolint:testifylint // this is not the goroutine of the test
 		assert.Equal(t, http.StatusOK, answer.status)
 	})
 	<-arrived
