@@ -97,7 +97,7 @@ func (b *board) variablesAtTop() {
 	}
 	values(varTag, "Tag", ofService(b.byTag), b.label(b.byTag, "email.tag"), ".*",
 		"For the rows For whom and Which messages. The rows above count each message once, whatever its tags, and "+
-			"cannot be told apart by tag")
+			"cannot be filtered by tag")
 	nothing := dashboard.StringOrArrayOfString{String: new("")}
 	for _, v := range [][3]string{
 		{varProvider, "Provider", "Recipient's domain, or how it begins, such as gmail. For the panels made of records"},
@@ -121,7 +121,7 @@ func (b *board) overview() {
 	b.number(number("Failures in the range", wholeNumber, total, "none counted",
 		"All reports that the receiver counted in the chosen time, whatever their tags. Compare it with what you "+
 			"sent in the row above, where deliveries are taken. Prometheus estimates it from its scrapes, so it can "+
-			"be off by a little; Matching records counts one by one. Click to see the records.",
+			"be slightly off; Matching records counts one by one. Click to see the records.",
 		b.records()), 0, "text")
 	b.number(number("Change", units.PercentUnit, total+" / ("+increaseBefore(b.all)+" > 0) - 1", "no earlier failures",
 		"The failures in the range against the range of the same length before it. Above +50 % look at New kinds and "+
@@ -137,13 +137,12 @@ func (b *board) overview() {
 		b.records([2]string{"class", "transient"})), 0, "orange")
 	b.number(number("Unknown", wholeNumber, of(`!~"permanent|transient"`), "none counted",
 		"Failures without a status that says which of the two they are, as when no server was reached, and those "+
-			"past the cardinality limit. The cause or the state tells more.",
+			"past the cardinality limit. See the cause or the state.",
 		b.records([2]string{"class", "unknown"})), 0, "text")
 	b.number(number("Share of permanent", units.PercentUnit,
 		"("+of(`="permanent"`)+") / ("+total+" > 0)", "no failures",
 		"Permanent failures among all failures. A jump means that something was refused for good: a bad list, a "+
-			"blocked address, a failed authentication. See Top "+
-			"causes."), 1, "text", step{0.6, "orange"}, step{0.9, "red"})
+			"blocked address, a failed authentication. See Top causes."), 1, "text", step{0.6, "orange"}, step{0.9, "red"})
 	rate := "sum (increase(" + b.all + "[$__rate_interval]))"
 	b.number(number("First failure", units.DatetimeLocalNotToday, when("min", rate), "none",
 		"When the first failure of the range was counted, to within a few scrapes. With failures all the time this "+
@@ -156,7 +155,7 @@ func (b *board) overview() {
 	b.lines(panel{
 		"Failures per second by class", 14, 9, units.CountsPerSecond, noFailures,
 		graph(byClass.named(byClass.rate()), class), b.drill("class", labelled(class)),
-		"How many failures are counted each second: permanent, transient, unknown. A step up tells since when; then " +
+		"How many failures are counted each second: permanent, transient, unknown. A step up shows since when; then " +
 			"read the row Why. overflow is what came past the cardinality limit and has no attributes.",
 	}, look{stacked: true, list: true, colors: classColors})
 
@@ -168,7 +167,7 @@ func (b *board) overview() {
 	b.rows(panel{
 		title: "New kinds", width: 10, height: 9, none: "No new kinds in this range",
 		text: "Causes, codes and statuses that failed in the range and that no series held in the day before it: " +
-			"the first failure of a kind, not the second. Something changed here, at yours or at theirs. Click a " +
+			"the first failure of a kind, not the second. Something changed, on your side or on theirs. Click a " +
 			"cause to see its records.",
 	}, metricTable, "Since",
 		column{"Cause", kinds.labels[0], "", []property{links(b.drill(varCause, cell)...)}},
@@ -213,7 +212,7 @@ func (b *board) why() {
 	meaning := func(expr string) string { return copied(statuses.named(expr), statuses.labels[0], "meaning") }
 	b.rows(panel{
 		title: "Enhanced statuses", width: 24, height: 10, none: noFailures,
-		text: "What the receiving servers answered (RFC 3463), with the meaning in words, most frequent first. " +
+		text: "The enhanced statuses of the receiving servers (RFC 3463), with the meaning in words, most frequent first. " +
 			"5.7.x is policy or authentication and touches your reputation; 5.1.x is the address; x.2.2 a full " +
 			"mailbox. none: no enhanced status came. Click one to see its records.",
 	}, metricTable, "Failures",
@@ -229,9 +228,8 @@ func (b *board) why() {
 		{
 			"smtp.response.status_code", "code",
 			"The SMTP reply codes in the range. 550 is any refusal of a recipient, 421 and 451 are deferrals, 535 " +
-				"and 530 ask for authentication. none: no server answered with a code.",
-			"The SMTP reply codes over time. A code that was not there before tells when a server changed its mind " +
-				"about you.",
+				"and 530 ask for authentication. none: no reply code.",
+			"The SMTP reply codes over time. A new code shows when a server changed its policy.",
 		},
 		{
 			"smtp.state", "state",
@@ -389,7 +387,7 @@ func (b *board) whichMessages() {
 	b.table(panel{
 		title: "Messages", width: 24, height: 11, none: noRecords, queries: ask(b.chosen, "", recordsFew),
 		text: "The newest 200 failures that match all the filters, one line each. Click a message's id to see all " +
-			"that is recorded of it. The recipient is empty or a hash where the receiver is told not to tell it.",
+			"that is recorded of it. The recipient is empty or a hash if recipient.mode is not full.",
 	}, "Time", columns,
 		dashboard.DataTransformerConfig{Id: "extractFields", Options: map[string]any{
 			"source": "labels", "format": "auto", "keepTime": false, "replace": false,
@@ -429,11 +427,10 @@ func (b *board) receiver() {
 		"Collectors with this receiver whose own telemetry arrives. Fewer than you run: one is down or not scraped, "+
 			"and then the figures above are too low. Nothing at all: see where the collector's port 8888 is "+
 			"scraped."), 0, "text")
-	b.number(number("Calls not taken", orZero(inRange(requests, outcome+`!~"accepted|duplicate|ownership_file"`),
-		inRange(requests)), "no calls",
-		"Calls in the range that were answered with neither 200 nor a repeat's 200: refused, unreadable, too large "+
-			"or not possible now. Some noise is normal on a public address. If it grows, see Requests by "+
-			"outcome."), 0, "green", step{1, "orange"})
+	b.number(number("Rejected requests", orZero(inRange(requests, outcome+`!~"accepted|duplicate|ownership_file"`),
+		inRange(requests)), "no requests",
+		"Requests in the range that got another response than 200: unauthorized, unreadable, too large or not "+
+			"possible now. Some noise is normal on a public address. If it grows, see Requests by outcome."), 0, "green", step{1, "orange"})
 	overflow := func(s source) string {
 		return increase(s.selector + `job=~"$service",otel_metric_overflow="true"}`)
 	}
@@ -467,37 +464,37 @@ func (b *board) receiver() {
 	b.lines(panel{
 		"Requests by outcome", 12, 9, units.RequestsPerSecond, noScrape,
 		perSecond("smtp_failure_requests", "outcome"), nil,
-		"Calls each second by what became of them. accepted and duplicate are well. unauthorized (401) is somebody " +
-			"without your key, or a wrong clock; unavailable, store_unavailable and overloaded mean that the sender " +
-			"was told to come again; none at all means that nobody calls.",
+		"Requests each second by outcome. accepted and duplicate are fine. unauthorized (401) is somebody without " +
+			"your key, or a wrong clock; unavailable, store_unavailable and overloaded got 503 and have to be sent " +
+			"again; no requests at all mean that nothing is sent.",
 	}, look{stacked: true})
-	add("Calls told to come again", 6, 9, units.RequestsPerSecond, noneInTime,
+	add("Responses with 503", 6, 9, units.RequestsPerSecond, noneInTime,
 		perSecond("smtp_failure_requests", "outcome",
 			outcome+`=~"unavailable|store_unavailable|too_many_waiting|key_unavailable|in_flight|overloaded"`),
-		"Calls that were answered with 503, by what could not take them: a pipeline (unavailable), the store, the "+
-			"DNS (key_unavailable), another copy still under way (in_flight), or too many calls at once "+
-			"(too_many_waiting, overloaded). Reports may be lost with a sender that does not repeat, so this needs "+
-			"you now: look at the backend, the disk or the DNS.")
+		"Requests that got 503 and have to be sent again, by what failed: a pipeline (unavailable), the store, the "+
+			"DNS (key_unavailable), another copy still being processed (in_flight), or too many requests at once "+
+			"(too_many_waiting, overloaded). Reports are lost if the sender does not retry, so act now: look at the "+
+			"backend, the disk or the DNS.")
 	add("Refusals by reason", 6, 9, units.RequestsPerSecond, noneInTime, perSecond("smtp_failure_refusals", "reason"),
-		"Calls refused for their signature, by what was wrong. Forged calls show here. If real ones are refused, the "+
-			"reason says what to mend: the account, the host, the clock or the DNS.")
-	add("Time to answer", 8, 8, units.Seconds, noScrape, quantiles("smtp_failure_request_duration"),
-		"How long calls take: half are faster than p50, all but one in a hundred faster than p99. A slow p99 means "+
-			"that a pipeline or the store holds calls up, and senders give up waiting.")
+		"Requests refused for their signature, by reason. Forged requests show here. If genuine ones are refused, the "+
+			"reason says what to fix: the account, the host, the clock or the DNS.")
+	add("Response time", 8, 8, units.Seconds, noScrape, quantiles("smtp_failure_request_duration"),
+		"How long requests take: half are faster than p50, 99 % faster than p99. A slow p99 means that a pipeline or "+
+			"the store is slow, and senders may time out.")
 	add("Received bytes", 8, 8, units.BytesPerSecondSI, noScrape,
 		ask(rate(b.own("smtp_failure_received_bytes"), ""), "bytes", metricGraph),
-		"Bytes of bodies read each second, after decompression. Goes with the calls; many bytes for few calls are "+
-			"odd and worth a look.")
+		"Bytes of bodies read each second, after decompression. Grows with the requests; many bytes for few requests "+
+			"are worth a look.")
 	add("Duplicates", 8, 8, units.CountsPerSecond, noneInTime,
 		ask(rate(b.own("smtp_failure_duplicates"), ""), "duplicates", metricGraph),
-		"Reports that came again after they had been taken. They count nowhere else. A steady few are repeats by the "+
-			"sender; many mean that it does not see the answers, so look at the time to answer.")
+		"Reports that were sent again after they had been accepted. They count nowhere else. A steady few are retries "+
+			"of the sender; many mean that it does not get the responses, so look at Response time.")
 	add("Anomalies by field", 8, 8, units.CountsPerSecond, noneInTime, perSecond("smtp_failure_anomalies", "field"),
 		"Variables of accepted reports that could not be read and were kept as they came. The report counts all the "+
 			"same. Many mean that the sender changed its format: look at the records' copernica attributes.")
-	add("Series held", 8, 8, wholeNumber, noScrape,
+	add("Active series", 8, 8, wholeNumber, noScrape,
 		graph("sum by ("+b.label(series, "metric")+") ("+collected(series)+")", "metric"),
-		"Series that each counter holds, the overflow series included. Near aggregation.cardinality_limit (2000 "+
+		"Series of each counter, the overflow series included. Near aggregation.cardinality_limit (2000 "+
 			"unless set), further kinds are counted without attributes: limit the tags that are counted.")
 	add("Failures past the limit", 8, 8, units.CountsPerSecond, "None: the limit was not reached",
 		perSecond("smtp_failure_overflows", "metric"),
@@ -515,22 +512,22 @@ func (b *board) receiver() {
 	}, look{list: true, rate: forgotten})
 	add("Key lookups by outcome", 6, 8, units.CountsPerSecond, "None: no signatures are checked, or all keys were known",
 		perSecond("smtp_failure_key_lookups", "outcome"),
-		"Lookups of the senders' signing keys in the DNS. Failures here make calls wait or be refused: check "+
-			"signature.resolver and the DNS. Nothing shows when calls are not checked.")
+		"Lookups of the senders' signing keys in the DNS. Failures here delay or reject requests: check "+
+			"signature.resolver and the DNS. Nothing shows when signatures are not checked.")
 	add("Flushes by outcome", 6, 8, units.CountsPerSecond, noScrape, perSecond("smtp_failure_flushes", "outcome"),
 		"Times the counters were sent to the metrics pipelines. refused loses nothing, since totals go out again, "+
 			"but the figures above lag until it ends: look at the metrics exporter.")
 	add("Store writes by outcome", 6, 8, units.CountsPerSecond, "None: no storage is configured",
 		perSecond("smtp_failure_store_writes", "outcome"),
-		"Writes to the store. failed means that calls are answered with 503: look at the disk. Nothing shows without "+
-			"a store, and then counts and repeats are forgotten at a restart.")
-	add("Reports in a shared call", 12, 8, wholeNumber, noScrape, quantiles("smtp_failure_batch_size"),
-		"How many reports went to the logs pipelines in one call: of half the calls no more than p50. More under "+
-			"load is as it should be; many at few requests a second mean that a pipeline or the store is slow.")
-	add("Causes by what told them", 12, 8, units.CountsPerSecond, noneInTime,
+		"Writes to the store. failed means that requests get 503: look at the disk. Nothing shows without a store, "+
+			"and then counts and repeats are forgotten at a restart.")
+	add("Batch size", 12, 8, wholeNumber, noScrape, quantiles("smtp_failure_batch_size"),
+		"How many reports go to the logs pipelines at once. It grows under load; large batches at few requests a "+
+			"second mean that a pipeline or the store is slow.")
+	add("How causes were decided", 12, 8, units.CountsPerSecond, noneInTime,
 		perSecond("smtp_failure_causes", "decided_by"),
-		"Failures by what told their cause: a phrase of the server's reply, the enhanced status, the code or the "+
-			"state. Many none mean replies that nothing is known of: add phrases under causes.")
+		"Failures by what decided their cause: a phrase of the server's reply, the enhanced status, the code or the "+
+			"state. Many none mean unknown replies: add phrases under causes.")
 }
 
 // forgotten is a rate in a graph of numbers.

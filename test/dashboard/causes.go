@@ -35,7 +35,7 @@ var whoActs = map[string]string{
 	"mail_loop":             "Routing: too many hops, or the route leads back",
 	"expired":               "Look at what came before: the sender gave up after its time",
 	"suppressed":            "List owner: not sent, since the sender's own list or limit said so",
-	"_OTHER":                "Read the description: nothing tells the cause",
+	"_OTHER":                "Read the description: nothing else shows the cause",
 	"overflow":              "Counted past the cardinality limit, without attributes",
 }
 

@@ -29,7 +29,7 @@ var emptyPanels = map[string]string{
 
 const (
 	// perhapsEmptyPanel has data only if a report takes two seconds, on a busy machine.
-	perhapsEmptyPanel = "Calls told to come again"
+	perhapsEmptyPanel = "Responses with 503"
 	// emptyVariable offers nothing but All, since no signature is configured.
 	emptyVariable = "account"
 
