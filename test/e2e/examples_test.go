@@ -218,7 +218,7 @@ func TestRedaction(t *testing.T) {
 	c.eventually(t, "both have it", func() bool {
 		return ours.taken() > 0 && theirs.taken() > 0 && len(ours.got("/v1/metrics")) > 0
 	})
-	text := func(s *sink) (a *arrival, text string) {
+	text := func(s *sink) (a *received, text string) {
 		require.Len(t, s.ids(), 1)
 		a = s.of(s.ids()[0])
 		encoded, err := new(plog.JSONMarshaler).MarshalLogs(a.logs)

@@ -27,7 +27,7 @@ type sink struct {
 
 	mutex    sync.Mutex
 	requests []sinkRequest
-	records  map[string]*arrival // by message id
+	records  map[string]*received // by message id
 	series   map[seriesKey][]point
 }
 
@@ -36,8 +36,8 @@ type sinkRequest struct {
 	header http.Header
 }
 
-// arrival is what was received for one message id.
-type arrival struct {
+// received is what was received for one message id.
+type received struct {
 	logs    plog.Logs // of the first request
 	record  map[string]any
 	records int
@@ -62,7 +62,7 @@ type point struct {
 // startSink starts a sink that works. It is closed at the end of the test.
 func startSink(t *testing.T) *sink {
 	t.Helper()
-	s := &sink{records: make(map[string]*arrival), series: make(map[seriesKey][]point)}
+	s := &sink{records: make(map[string]*received), series: make(map[seriesKey][]point)}
 	var err error
 	s.Sink, err = otlpsink.Start(freeAddress(t), s.accept)
 	require.NoError(t, err)
@@ -103,7 +103,7 @@ func (s *sink) acceptLogs(logs plog.Logs) error {
 		}
 		a := s.records[id]
 		if a == nil {
-			a = &arrival{
+			a = &received{
 				logs: logs, record: record, uids: make(map[string]bool),
 				observed: make(map[pcommon.Timestamp]bool),
 			}
@@ -157,7 +157,7 @@ func (s *sink) got(signal string) (requests []sinkRequest) {
 }
 
 // of returns what came in for a message id, nil if nothing did.
-func (s *sink) of(id string) *arrival {
+func (s *sink) of(id string) *received {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	return s.records[id]
