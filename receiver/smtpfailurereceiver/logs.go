@@ -74,11 +74,11 @@ func putRecord(e *webhook.Event, record plog.LogRecord) {
 	put(attributeType, e.Type)
 	put(attributeAction, e.Action)
 	put(attributeUID, e.Identity.String())
-	for i := range shared {
-		value := shared[i].of(e)
-		put(shared[i].name, value.text)
+	for _, attribute := range eventAttributes {
+		value := attribute.of(e, "")
+		put(attribute.name, value.text)
 		if value.number != 0 {
-			attributes.PutInt(shared[i].name, value.number)
+			attributes.PutInt(attribute.name, value.number)
 		}
 	}
 	putSlice(attributes, attributeTags, e.Tags)

@@ -36,22 +36,23 @@ const (
 	attributeAccount  = string(metadata.EmailDeliveryFailuresMetricAttributeKeyMetricCopernicaAccountID)
 )
 
-// shared are the attributes that records and counters have in common. One without a value is left
-// out.
-var shared = []sharedAttribute{
-	{attributeCode, func(e *webhook.Event) attributeValue { return attributeValue{number: int64(e.Code)} }},
-	{attributeExtended, func(e *webhook.Event) attributeValue { return attributeValue{text: e.Extended.String()} }},
-	{attributeState, func(e *webhook.Event) attributeValue { return attributeValue{text: e.State} }},
-	{attributeMode, func(e *webhook.Event) attributeValue { return attributeValue{text: modeOf(e)} }},
-	{attributeClass, func(e *webhook.Event) attributeValue { return attributeValue{text: e.Class} }},
-	{attributeCause, func(e *webhook.Event) attributeValue { return attributeValue{text: e.Cause} }},
-	{attributeDomain, func(e *webhook.Event) attributeValue { return attributeValue{text: e.Domain} }},
-	{attributeAccount, func(e *webhook.Event) attributeValue { return attributeValue{text: e.Account} }},
+// eventAttributes are the attributes of the counters, which records have too: all but the tag, of
+// which a record has a list. One without a value is left out.
+var eventAttributes = []eventAttribute{
+	{attributeTag, func(_ *webhook.Event, tag string) attributeValue { return attributeValue{text: tag} }},
+	{attributeCode, func(e *webhook.Event, _ string) attributeValue { return attributeValue{number: int64(e.Code)} }},
+	{attributeExtended, func(e *webhook.Event, _ string) attributeValue { return attributeValue{text: e.Extended.String()} }},
+	{attributeState, func(e *webhook.Event, _ string) attributeValue { return attributeValue{text: e.State} }},
+	{attributeMode, func(e *webhook.Event, _ string) attributeValue { return attributeValue{text: modeOf(e)} }},
+	{attributeClass, func(e *webhook.Event, _ string) attributeValue { return attributeValue{text: e.Class} }},
+	{attributeCause, func(e *webhook.Event, _ string) attributeValue { return attributeValue{text: e.Cause} }},
+	{attributeDomain, func(e *webhook.Event, _ string) attributeValue { return attributeValue{text: e.Domain} }},
+	{attributeAccount, func(e *webhook.Event, _ string) attributeValue { return attributeValue{text: e.Account} }},
 }
 
-type sharedAttribute struct {
+type eventAttribute struct {
 	name string
-	of   func(e *webhook.Event) attributeValue
+	of   func(e *webhook.Event, tag string) attributeValue
 }
 
 // attributeValue is a text or a number; the zero value is none.
@@ -130,12 +131,7 @@ type instrument struct {
 	name, description, unit string
 	byTag                   bool
 	enabled                 bool
-	attributes              []countedAttribute // in the order of their names
-}
-
-type countedAttribute struct {
-	name string
-	of   func(e *webhook.Event, tag string) attributeValue
+	attributes              []eventAttribute // in the order of their names
 }
 
 // newInstruments returns all instruments there are. It expects a valid configuration.
@@ -195,23 +191,16 @@ func (c *counters) kinds() []webhook.Kind {
 }
 
 // countedAttributes returns the attributes that a metric has.
-func countedAttributes[K ~string](enabled []K, countBy []string) []countedAttribute {
-	attributes := make([]countedAttribute, 0, len(enabled)+len(countBy))
-	for _, key := range enabled {
-		counted := countedAttribute{string(key), func(_ *webhook.Event, tag string) attributeValue { return attributeValue{text: tag} }}
-		for _, attribute := range shared {
-			if attribute.name == counted.name {
-				counted.of = func(e *webhook.Event, _ string) attributeValue { return attribute.of(e) }
-			}
-		}
-		attributes = append(attributes, counted)
-	}
+func countedAttributes[K ~string](enabled []K, countBy []string) []eventAttribute {
+	attributes := slices.DeleteFunc(slices.Clone(eventAttributes), func(attribute eventAttribute) bool {
+		return !slices.Contains(enabled, K(attribute.name))
+	})
 	for _, variable := range countBy {
-		attributes = append(attributes, countedAttribute{variablePrefix + variable, func(e *webhook.Event, _ string) attributeValue {
+		attributes = append(attributes, eventAttribute{variablePrefix + variable, func(e *webhook.Event, _ string) attributeValue {
 			return attributeValue{text: e.Variable(variable)}
 		}})
 	}
-	slices.SortFunc(attributes, func(a, b countedAttribute) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(attributes, func(a, b eventAttribute) int { return strings.Compare(a.name, b.name) })
 	return attributes
 }
 

@@ -25,10 +25,9 @@ func newResource(configured map[string]string) pcommon.Resource {
 // the counters already have. It makes job and instance of the service.
 func collidingAttributes(config *Config) []string {
 	taken := map[string]bool{"job": true, "instance": true}
-	for _, attribute := range shared {
+	for _, attribute := range eventAttributes {
 		taken[labelName(attribute.name)] = true
 	}
-	taken[labelName(attributeTag)] = true
 	taken[labelName(overflowAttribute)] = true
 	for _, name := range config.CountBy {
 		taken[labelName(variablePrefix+name)] = true
