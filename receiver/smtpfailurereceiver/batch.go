@@ -179,23 +179,21 @@ func (r *smtpFailureReceiver) processBatch(batch []*queuedEvent) {
 		if err != nil {
 			event.err = err
 		}
-		// What the store could not take is the ledger's to try again.
+		// What Commit could not write stays in flight, and the ledger tries it again.
 		if err != nil || event.outcome == 0 {
 			event.attempt.Release()
 		}
 	}
 }
 
-// consume hands the records of events to the logs pipelines. What the pipelines refuse for good has
-// an outcome all the same: the failure happened, so that it counts, and nobody has to report it
-// again.
+// consume passes the records of events to the logs pipelines. An event that these refuse for good
+// counts all the same, because the failure happened.
 func (r *smtpFailureReceiver) consume(batch []*queuedEvent) {
 	recorded := make([]*queuedEvent, 0, len(batch))
 	for _, event := range batch {
+		event.outcome = ledger.Accepted
 		if r.logs != nil && event.Kind.HasRecord() {
 			recorded = append(recorded, event)
-		} else {
-			event.outcome = ledger.Accepted
 		}
 	}
 	if len(recorded) > 0 {
@@ -214,12 +212,10 @@ func (r *smtpFailureReceiver) consumeRecords(batch []*queuedEvent) {
 	}
 	for _, event := range batch {
 		switch {
-		case err == nil:
-			event.outcome = ledger.Accepted
 		case isPermanent(err):
 			event.outcome = ledger.Refused
-		default:
-			event.err = err
+		case err != nil:
+			event.outcome, event.err = 0, err
 		}
 	}
 }
@@ -251,7 +247,7 @@ func (r *smtpFailureReceiver) consumeLogs(batch []*queuedEvent) error {
 	return err
 }
 
-// commit has the events that have an outcome counted and remembered.
+// commit counts and remembers the events that have an outcome.
 func (r *smtpFailureReceiver) commit(batch []*queuedEvent) {
 	entries := make([]ledger.Entry, 0, len(batch))
 	for _, event := range batch {

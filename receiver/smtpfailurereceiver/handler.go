@@ -20,12 +20,13 @@ import (
 )
 
 // The way of a POST: wrap counts its response, verify checks who sends it, confighttp's handlers
-// decompress it, handle reads what it says, accept has it taken once, and the batcher hands it to
-// the pipelines and the ledger. An error on the way becomes a response in responseTo.
+// decompress it, handle decodes it, accept makes sure that it counts once, and the batcher passes
+// it to the pipelines and the ledger. responseTo makes a response of an error on the way.
 
-// verify checks the header of a signed request, where signatures are configured, and responds when
-// the request is refused. It comes before confighttp's handlers, because the digest is that of the
-// body before decompression. Requests that handle refuses anyway are left to it.
+// verify checks the header of a signed request, where signatures are configured. It reports whether
+// the request may go on; if not, it has responded. It comes before confighttp's handlers, because
+// the digest is that of the body before decompression. Other paths and methods are left to handle,
+// which refuses them.
 func (r *smtpFailureReceiver) verify(state *requestState, req *http.Request) bool {
 	if r.verifier == nil || req.Method != http.MethodPost || req.URL.Path != r.config.Path {
 		return true
@@ -45,11 +46,12 @@ func (r *smtpFailureReceiver) verify(state *requestState, req *http.Request) boo
 	return true
 }
 
-// errOverloaded means that too many bodies are held for requests that are not verified yet.
+// errOverloaded means that too many bodies of requests that are not verified yet are being read.
 var errOverloaded = errors.New("too many calls are being checked")
 
-// readUnverified reads and checks the body of a request whose length is signed but not sent. Anyone
-// can get this far, so the number of bodies held here has a bound.
+// readUnverified reads and checks the body of a chunked request whose signature covers its length,
+// and can only be checked when that is known. Anyone can get this far, so the number of such bodies
+// has a bound.
 func (r *smtpFailureReceiver) readUnverified(req *http.Request, call *signature.Call) error {
 	select {
 	case r.unverified <- struct{}{}:
@@ -80,7 +82,7 @@ func (state *requestState) finishBody(ctx context.Context) (account string, err 
 	return account, nil
 }
 
-// handle responds to a request.
+// handle responds to a request that confighttp's handlers let through.
 func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 	if req.URL.Path != r.config.Path {
 		respond(w, req, responseNotFound, "")
@@ -92,7 +94,7 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 	}
 	state := requestStateOf(req)
 	if r.verifier != nil && state.call == nil {
-		// A middleware has made another request of it.
+		// verify has left it out, and then a middleware has changed its path or method.
 		r.fail(w, req, &signature.Refusal{Reason: signature.ReasonNotChecked})
 		return
 	}
@@ -117,7 +119,7 @@ func (r *smtpFailureReceiver) handle(w http.ResponseWriter, req *http.Request) {
 		span: trace.SpanContextFromContext(req.Context()), client: client.FromContext(req.Context()),
 	})
 	if err != nil {
-		r.logger.Warn("A report was not taken and has to be sent again", zap.Error(err))
+		r.logger.Warn("A report was not accepted and has to be sent again", zap.Error(err))
 		r.fail(w, req, err)
 		return
 	}
@@ -158,7 +160,7 @@ func (r *smtpFailureReceiver) readBody(state *requestState, req *http.Request) (
 	}
 	content, readErr := io.ReadAll(req.Body)
 	r.telemetry.readBody(req.Context(), len(content))
-	// Its error comes first: reading may have failed because of it.
+	// This error comes before that of reading, which may only be what decompression made of it.
 	if account, err = state.finishBody(req.Context()); err != nil {
 		return "", "", err
 	}
@@ -169,7 +171,7 @@ func (r *smtpFailureReceiver) readBody(state *requestState, req *http.Request) (
 	return string(content), account, nil
 }
 
-// accept has an event exported and counted, once however often it is sent. It returns an error when
+// accept has an event exported and counted, once however often it is sent. It returns an error if
 // the event has to be sent again.
 func (r *smtpFailureReceiver) accept(ctx context.Context, event *queuedEvent) (*response, error) {
 	if !r.batches.room.TryAcquire(1) {

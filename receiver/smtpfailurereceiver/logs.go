@@ -59,8 +59,8 @@ func putRecord(e *webhook.Event, record plog.LogRecord) {
 		record.SetSeverityText("ERROR")
 	}
 
-	attributes := record.Attributes()
 	record.SetDroppedAttributesCount(uint32(e.Dropped))
+	attributes := record.Attributes()
 	attributes.EnsureCapacity(15 + len(e.Variables))
 	put := func(name, value string) {
 		if value != "" {
