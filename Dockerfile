@@ -1,4 +1,5 @@
-# The image of a release: its static binary, and nothing else that could run but the health check. `make snapshot` makes what it copies; examples/grafana/Dockerfile compiles instead.
+# The image of a release: its static binary, and nothing else that could run but the health check.
+# `make snapshot` makes what it copies; examples/grafana/Dockerfile compiles instead.
 FROM scratch
 ARG TARGETARCH
 ARG VERSION
@@ -19,7 +20,8 @@ ENV STORAGE_DIRECTORY=/var/lib/otelcol-smtpfailure
 USER 65532:65532
 # Reports, counters, the collector's own metrics, health.
 EXPOSE 8550 9464 8888 13133
-# There is no shell in here. It asks the health_check extension, which every configuration needs to have for it.
+# There is no shell in here. It asks the health_check extension, which every configuration needs to
+# have for it.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=15s --retries=3 CMD ["/healthcheck"]
 ENTRYPOINT ["/otelcol-smtpfailure"]
 CMD ["--config", "/etc/otelcol-smtpfailure/config.yaml"]

@@ -1,4 +1,5 @@
-# Everything here works on a fresh clone with Go and make; what else it needs, it builds into .tools/.
+# Everything here works on a fresh clone with Go and make; what else it needs, it builds into
+# .tools/.
 .NOTPARALLEL:
 .SUFFIXES:
 
@@ -72,7 +73,8 @@ faults: build ## Kill it, fail its sink and its store again and again; LONG=1 fo
 pictures: build .tools/prometheus .tools/loki ## Draw the pictures in docs/images anew, from a day played in eight minutes
 	cd test/pictures && go run .
 
-# Grafana's transformations, for the test of the dashboard's tables. Where there is no npm, that test is skipped.
+# Grafana's transformations, for the test of the dashboard's tables. Where there is no npm, that
+# test is skipped.
 .PHONY: transformations
 transformations:
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(TRANSFORMATIONS); \
@@ -161,12 +163,14 @@ $(BINARY): build/generated scripts/compile.sh $(SOURCES)
 	@scripts/compile.sh $@
 	@echo "Built $@ $$(cat build/version)."
 
-# The sources of the distribution, which ocb makes in build/. It takes what its manifest says from the environment too.
+# The sources of the distribution, which ocb makes in build/. It takes what its manifest says from
+# the environment too.
 build/generated: builder-config.yaml go.mod go.sum build/version .tools/builder
 	@env dist.version="$$(cat build/version)" .tools/builder --config builder-config.yaml --skip-compilation --skip-strict-versioning=false
 	@touch $@
 
-# The texts of the licences of what goes into the distribution, and the sources where a licence asks for them.
+# The texts of the licences of what goes into the distribution, and the sources where a licence asks
+# for them.
 build/licenses: build/generated .tools/go-licenses scripts/licenses.sh
 	@scripts/licenses.sh texts
 	@touch $@

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes certificates to try the examples with, in the folder that it is given: ca.pem, server.pem and client.pem with their keys, for
-# localhost and a week. For a real host, use those of your certificate authority.
+# Makes certificates to try the examples with, in the folder that it is given: ca.pem, server.pem
+# and client.pem with their keys, for localhost and a week. For a real host, use those of your
+# certificate authority.
 set -eu
 cd "${1:?the folder to write to}"
 

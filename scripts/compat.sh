@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Builds and tests the component with the oldest collector that it supports, which is the one in go.mod, and with the newest of which every
-# module can be had; and sends a report to a collector made of each. It names newer ones that could not be taken, and fails where nothing known
-# explains that. LISTED=v0.999.0,… tries these too, as if the proxy listed them.
+# Builds and tests the component with the oldest collector that it supports, which is the one in
+# go.mod, and with the newest of which every module can be had; and sends a report to a collector
+# made of each. It names newer ones that could not be taken, and fails where nothing known explains
+# that. LISTED=v0.999.0,… tries these too, as if the proxy listed them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -88,7 +89,8 @@ smoke() { # sends the collector in $1 a report, the same one again after a resta
 	grep -q 'Value: 1$' "$directory/run2.log"
 }
 
-# The script calls itself for each version: in the condition of an `if`, no error would end a function.
+# The script calls itself for each version: in the condition of an `if`, no error would end a
+# function.
 if [[ ${1-} == check ]]; then
 	shift
 	check "$@"

@@ -18,7 +18,8 @@ for package in $(go list ./...); do
 	for target in $(echo "$listed" | grep '^Fuzz'); do
 		echo "$package $target"
 		fuzz "$package" "$target" && continue
-		# On a busy machine Go 1.26 now and then takes the end of the time for a failure: https://go.dev/issue/75804
+		# On a busy machine Go 1.26 now and then takes the end of the time for a failure:
+		# https://go.dev/issue/75804
 		if grep -q 'context deadline exceeded' "$log" && ! grep -q 'Failing input written' "$log"; then
 			echo "Once more: it ended at its time limit, and no input failed."
 			fuzz "$package" "$target" && continue

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Fails when `make generate` changes what it generates. Compares the files with themselves rather than
-# with the last commit, so that it can be run in the middle of other work.
+# Fails when `make generate` changes what it generates. Compares the files with themselves rather
+# than with the last commit, so that it can be run in the middle of other work.
 set -eu
 cd "$(dirname "$0")/.."
 

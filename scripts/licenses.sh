@@ -1,6 +1,7 @@
 #!/bin/sh
-# Lists the licences of what the distribution is made of in docs/licenses.md, on any of the systems that are released; `check` compares the page instead,
-# and `texts` puts what goes with the binaries into build/licenses/. It fails for a licence that is not one of those allowed.
+# Lists the licences of what the distribution is made of in docs/licenses.md, on any of the systems
+# that are released; `check` compares the page instead, and `texts` puts what goes with the binaries
+# into build/licenses/. It fails for a licence that is not one of those allowed.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -22,7 +23,8 @@ cd build
 if [ "${1-}" = texts ]; then
 	rm -rf licenses
 	for system in $systems; do
-		# It does not save this one, since the licence of one of its files is of no type that it knows.
+		# It does not save this one, since the licence of one of its files is of no type that it
+		# knows.
 		go_licenses "$system" save . --ignore github.com/apache/thrift --save_path "licenses/$system"
 		mkdir -p "licenses/$system/github.com/apache/thrift" "licenses/$system/go"
 		thrift=$(go list -m -f '{{.Dir}}' github.com/apache/thrift)

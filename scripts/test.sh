@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs the tests of the root module and holds the coverage of what was written by hand to a floor, in all and in each package.
+# Runs the tests of the root module and holds the coverage of what was written by hand to a floor,
+# in all and in each package.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -16,7 +17,8 @@ else
 	race=
 fi
 
-# A package counts as covered whoever runs it: much of internal/ is best tested through the receiver.
+# A package counts as covered whoever runs it: much of internal/ is best tested through the
+# receiver.
 go test $race -covermode=atomic -coverpkg=./... -coverprofile="$profile" ./...
 
 # Both the race detector and the counting of coverage change what is allocated.

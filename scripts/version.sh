@@ -1,8 +1,8 @@
 #!/bin/sh
-# Prints the version that a build of this tree is stamped with: the manifest's own where what goes into
-# the binary is what that version's tag holds, else that with -dev and the last commit that changed it.
-# A commit that touches only documentation or tests leaves it alone, so the same sources make the same
-# bytes. Wants the history: a shallow clone names its newest commit.
+# Prints the version that a build of this tree is stamped with: the manifest's own where what goes
+# into the binary is what that version's tag holds, else that with -dev and the last commit that
+# changed it. A commit that touches only documentation or tests leaves it alone, so the same sources
+# make the same bytes. Wants the history: a shallow clone names its newest commit.
 set -eu
 cd "$(dirname "$0")/.."
 

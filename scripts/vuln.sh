@@ -1,6 +1,7 @@
 #!/bin/sh
-# Looks for known vulnerabilities in what is called from the distribution, which has the receiver in it. The database comes from the network;
-# VULNDB=file:///DIRECTORY takes a copy instead, and VULNDB=skip says that nothing was checked and goes on.
+# Looks for known vulnerabilities in what is called from the distribution, which has the receiver in
+# it. The database comes from the network; VULNDB=file:///DIRECTORY takes a copy instead, and
+# VULNDB=skip says that nothing was checked and goes on.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -30,7 +30,7 @@ func main() {
 	}
 }
 
-// ask returns an error unless the answer is 200.
+// ask returns an error unless the response is 200.
 func ask(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

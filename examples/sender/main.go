@@ -55,7 +55,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	flags.BoolVar(&o.repeat, "repeat", false, "play day after day until stopped")
 	flags.Float64Var(&o.repeats, "repeats", 0.02, "`share` of the reports that are sent twice")
 	flags.IntVar(&o.connections, "connections", 8, "requests at a time")
-	flags.StringVar(&o.record, "record", "", "`file` for one line of JSON for each distinct report, once it is answered")
+	flags.StringVar(&o.record, "record", "", "`file` for one line of JSON for each distinct report, once it has a response")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

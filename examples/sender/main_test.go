@@ -146,7 +146,7 @@ func TestResponses(t *testing.T) {
 		status   int
 	}{
 		"unavailable":        {[]int{503, 503, 503}, "0", 0, "0 not accepted; 4 requests (200: 1, 503: 3)", 200},
-		"lost connection":    {[]int{0}, "0", 0, "0 not accepted; 2 requests (200: 1, no answer: 1)", 200},
+		"lost connection":    {[]int{0}, "0", 0, "0 not accepted; 2 requests (200: 1, no response: 1)", 200},
 		"refused repeat":     {[]int{200, 400}, "1", 0, "0 not accepted; 2 requests (200: 1, 400: 1)", 200},
 		"refused":            {[]int{400}, "0", 1, "1 not accepted; 1 requests (400: 1)", 400},
 		"always unavailable": {slices.Repeat([]int{503}, maxAttempts), "0", 1, "1 not accepted; 8 requests (503: 8)", 503},

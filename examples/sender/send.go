@@ -39,9 +39,9 @@ type sender struct {
 	record      *json.Encoder
 
 	mutex     sync.Mutex     // guards the rest, and what changes of reports
-	responses map[string]int // by status, or "no answer"
+	responses map[string]int // by status, or "no response"
 	reports   int
-	refused   int // reports that were never answered with 200
+	refused   int // reports that never got 200
 	recordErr error
 }
 
@@ -98,7 +98,7 @@ type call struct {
 	report *report
 }
 
-// play sends the reports of a day in the given time, and returns when the last one is answered.
+// play sends the reports of a day in the given time, and returns when the last one has its response.
 // When the context ends, calls that have begun are finished and no others are made.
 func (s *sender) play(ctx context.Context, day []*report, length time.Duration) {
 	var calls []call
@@ -188,13 +188,13 @@ func (s *sender) post(r *report) (status int, after time.Duration) {
 func (s *sender) count(r *report, status int) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	response := "no answer"
+	response := "no response"
 	if status != noAnswer {
 		response = strconv.Itoa(status)
 	}
 	s.responses[response]++
 	r.Sends++
-	// What was accepted once stays accepted, however a repeat is answered.
+	// What was accepted once stays accepted, whatever a repeat gets.
 	if status != noAnswer && r.Status != http.StatusOK {
 		r.Status = status
 	}

@@ -159,7 +159,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.SMTPFailureCauses, err = builder.meter.Int64Counter(
 		"otelcol_smtp_failure_causes",
-		metric.WithDescription("Failures that were counted, by what told their cause. [Alpha]"),
+		metric.WithDescription("Failures that were counted, by what decided their cause. [Alpha]"),
 		metric.WithUnit("{failure}"),
 	)
 	errs = errors.Join(errs, err)
@@ -201,7 +201,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.SMTPFailureRefusals, err = builder.meter.Int64Counter(
 		"otelcol_smtp_failure_refusals",
-		metric.WithDescription("Calls that were refused because of their signature, by reason. All of them get the same answer. [Alpha]"),
+		metric.WithDescription("Calls that were refused because of their signature, by reason. All of them get the same response. [Alpha]"),
 		metric.WithUnit("{request}"),
 	)
 	errs = errors.Join(errs, err)
@@ -213,14 +213,14 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.SMTPFailureRequestDuration, err = builder.meter.Float64Histogram(
 		"otelcol_smtp_failure_request_duration",
-		metric.WithDescription("Time from the end of the request's headers to the answer. [Alpha]"),
+		metric.WithDescription("Time from the end of the request's headers to the response. [Alpha]"),
 		metric.WithUnit("s"),
 		metric.WithExplicitBucketBoundaries([]float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}...),
 	)
 	errs = errors.Join(errs, err)
 	builder.SMTPFailureRequests, err = builder.meter.Int64Counter(
 		"otelcol_smtp_failure_requests",
-		metric.WithDescription("Requests answered, every one in exactly one outcome. [Alpha]"),
+		metric.WithDescription("Responses to requests, each with one outcome. [Alpha]"),
 		metric.WithUnit("{request}"),
 	)
 	errs = errors.Join(errs, err)

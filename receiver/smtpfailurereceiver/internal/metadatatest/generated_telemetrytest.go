@@ -55,7 +55,7 @@ func AssertEqualSMTPFailureBatchSize(t *testing.T, tt *componenttest.Telemetry, 
 func AssertEqualSMTPFailureCauses(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_smtp_failure_causes",
-		Description: "Failures that were counted, by what told their cause. [Alpha]",
+		Description: "Failures that were counted, by what decided their cause. [Alpha]",
 		Unit:        "{failure}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -167,7 +167,7 @@ func AssertEqualSMTPFailureReceivedBytes(t *testing.T, tt *componenttest.Telemet
 func AssertEqualSMTPFailureRefusals(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_smtp_failure_refusals",
-		Description: "Calls that were refused because of their signature, by reason. All of them get the same answer. [Alpha]",
+		Description: "Calls that were refused because of their signature, by reason. All of them get the same response. [Alpha]",
 		Unit:        "{request}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -197,7 +197,7 @@ func AssertEqualSMTPFailureRemembered(t *testing.T, tt *componenttest.Telemetry,
 func AssertEqualSMTPFailureRequestDuration(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.HistogramDataPoint[float64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_smtp_failure_request_duration",
-		Description: "Time from the end of the request's headers to the answer. [Alpha]",
+		Description: "Time from the end of the request's headers to the response. [Alpha]",
 		Unit:        "s",
 		Data: metricdata.Histogram[float64]{
 			Temporality: metricdata.CumulativeTemporality,
@@ -212,7 +212,7 @@ func AssertEqualSMTPFailureRequestDuration(t *testing.T, tt *componenttest.Telem
 func AssertEqualSMTPFailureRequests(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_smtp_failure_requests",
-		Description: "Requests answered, every one in exactly one outcome. [Alpha]",
+		Description: "Responses to requests, each with one outcome. [Alpha]",
 		Unit:        "{request}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
