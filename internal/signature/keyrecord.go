@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
-	"slices"
 	"strings"
 )
 
@@ -45,32 +44,41 @@ func readKeys(records []string) ([]*rsa.PublicKey, string) {
 	return keys, outcome
 }
 
-// parseKeyRecord reads a DKIM key record (RFC 6376, section 3.6.1). Tags g, n and t are ignored:
-// they are about mail.
+// foldingSpace are the characters of FWS (RFC 6376, section 2.8).
+const foldingSpace = " \t\r\n"
+
+// parseKeyRecord reads a DKIM key record (RFC 6376, section 3.6.1), which is a list of tags without
+// repeated names (section 3.2). Tags g, n and t are ignored: they are about mail.
 func parseKeyRecord(record string) (*rsa.PublicKey, error) {
-	tags, ok := parseTags(record)
-	if !ok {
+	if len(record) > maxRecord {
 		return nil, errNoKey
 	}
-	p, found := "", false
-	for i, tag := range tags {
-		valid := true
-		switch tag.name {
+	tags := make(map[string]string, maxTags)
+	record = strings.TrimSuffix(strings.TrimRight(record, foldingSpace), ";")
+	for tag := range strings.SplitSeq(record, ";") {
+		name, value, valid := strings.Cut(tag, "=")
+		name, value = strings.Trim(name, foldingSpace), strings.Trim(value, foldingSpace)
+		_, repeated := tags[name]
+		if !valid || name == "" || repeated || len(tags) == maxTags {
+			return nil, errNoKey
+		}
+		switch name {
 		case "v": // has to be first
-			valid = i == 0 && tag.value == "DKIM1"
+			valid = len(tags) == 0 && value == "DKIM1"
 		case "k": // key type
-			valid = lower(tag.value) == "rsa"
+			valid = lower(value) == "rsa"
 		case "h": // hash algorithms
-			valid = lists(tag.value, "sha256")
+			valid = lists(value, "sha256")
 		case "s": // service types: none is for HTTP, and the sender's keys are like those for mail
-			valid = lists(tag.value, "*") || lists(tag.value, "email")
-		case "p":
-			p, found = tag.value, true
+			valid = lists(value, "*") || lists(value, "email")
 		}
 		if !valid {
 			return nil, errNoKey
 		}
+		tags[name] = value
 	}
+
+	p, found := tags["p"]
 	if !found {
 		return nil, errNoKey
 	}
@@ -82,6 +90,16 @@ func parseKeyRecord(record string) (*rsa.PublicKey, error) {
 		return nil, errNoKey
 	}
 	return parseKey(der)
+}
+
+// lists reports whether a list that is separated by colons holds name, in any case.
+func lists(list, name string) bool {
+	for item := range strings.SplitSeq(list, ":") {
+		if lower(strings.Trim(item, foldingSpace)) == name {
+			return true
+		}
+	}
+	return false
 }
 
 // parseKey reads the key itself. RFC 6376 says RSAPublicKey and its examples have
@@ -101,38 +119,4 @@ func parseKey(der []byte) (*rsa.PublicKey, error) {
 		return nil, errNoKey
 	}
 	return key, nil
-}
-
-// foldingSpace are the characters of FWS (RFC 6376, section 2.8).
-const foldingSpace = " \t\r\n"
-
-type tag struct{ name, value string }
-
-// parseTags reads a tag list (RFC 6376, section 3.2), in which no name may be repeated.
-func parseTags(list string) ([]tag, bool) {
-	if len(list) > maxRecord {
-		return nil, false
-	}
-	list = strings.TrimRight(list, foldingSpace)
-	var tags []tag
-	for spec := range strings.SplitSeq(strings.TrimSuffix(list, ";"), ";") {
-		name, value, ok := strings.Cut(spec, "=")
-		name = strings.Trim(name, foldingSpace)
-		repeated := slices.ContainsFunc(tags, func(t tag) bool { return t.name == name })
-		if !ok || name == "" || repeated || len(tags) == maxTags {
-			return nil, false
-		}
-		tags = append(tags, tag{name, strings.Trim(value, foldingSpace)})
-	}
-	return tags, true
-}
-
-// lists reports whether a list that is separated by colons holds name, in any case.
-func lists(list, name string) bool {
-	for item := range strings.SplitSeq(list, ":") {
-		if lower(strings.Trim(item, foldingSpace)) == name {
-			return true
-		}
-	}
-	return false
 }
