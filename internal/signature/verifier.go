@@ -40,16 +40,12 @@ type Options struct {
 
 // Verifier checks that a call comes from one of the accounts. It is safe for concurrent use.
 type Verifier struct {
-	options Options // with Hosts in lower case
+	options Options
 	keys    *keyCache
 }
 
 // NewVerifier returns a verifier. It starts nothing until a call needs a key.
 func NewVerifier(o Options) *Verifier {
-	o.Hosts = slices.Clone(o.Hosts)
-	for i, host := range o.Hosts {
-		o.Hosts[i] = lower(host)
-	}
 	return &Verifier{options: o, keys: newKeyCache(o)}
 }
 
@@ -69,11 +65,12 @@ func (v *Verifier) Begin(r *http.Request) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	values, signed, err := readCovered(r, p.covered, v.options.SignedPathPrefix)
+	values, err := readCovered(r, p.covered, v.options.SignedPathPrefix)
 	if err != nil {
 		return nil, err
 	}
-	if len(v.options.Hosts) > 0 && !slices.Contains(v.options.Hosts, lower(values["host"])) {
+	isHost := func(host string) bool { return lower(host) == lower(values["host"]) }
+	if len(v.options.Hosts) > 0 && !slices.ContainsFunc(v.options.Hosts, isHost) {
 		return nil, refuse(ReasonUnknownHost)
 	}
 	if err := checkDate(values["date"], v.options.Now(), v.options.MaxAge); err != nil {
@@ -83,10 +80,8 @@ func (v *Verifier) Begin(r *http.Request) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Call{
-		verifier: v, account: values[accountHeader], parameters: p, signed: signed, digests: digests, body: r.Body,
-	}
-	if signed.lengthAt < 0 {
+	c := &Call{parameters: p, verifier: v, values: values, digests: digests, body: r.Body}
+	if len(values) == len(p.covered) {
 		if err := c.authenticate(r.Context()); err != nil {
 			return nil, err
 		}
@@ -100,8 +95,7 @@ type Call struct {
 	parameters
 
 	verifier      *Verifier
-	account       string
-	signed        signingString
+	values        map[string]string // of what is covered
 	digests       []digest
 	body          io.ReadCloser
 	length        int64 // read so far
@@ -140,25 +134,22 @@ func (c *Call) Finish(ctx context.Context) (account string, err error) {
 		}
 	}
 	if !c.authenticated {
+		c.values[contentLength] = strconv.FormatInt(c.length, 10)
 		if err := c.authenticate(ctx); err != nil {
 			return "", err
 		}
 	}
-	return c.account, nil
+	return c.values[accountHeader], nil
 }
 
 // authenticate checks the signature, and only then the account, so that nobody else can find out
 // which accounts there are.
 func (c *Call) authenticate(ctx context.Context) error {
-	text := c.signed.text
-	if at := c.signed.lengthAt; at >= 0 {
-		text = text[:at] + strconv.FormatInt(c.length, 10) + text[at:]
-	}
-	sum := sha256.Sum256([]byte(text))
+	sum := sha256.Sum256(signingString(c.covered, c.values))
 	if err := c.verifier.keys.verify(ctx, c.keyID, sum[:], c.signature); err != nil {
 		return err
 	}
-	if !slices.Contains(c.verifier.options.Accounts, c.account) {
+	if !slices.Contains(c.verifier.options.Accounts, c.values[accountHeader]) {
 		return refuse(ReasonUnknownAccount)
 	}
 	c.authenticated = true

@@ -7,37 +7,28 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// maxSigned bounds the signing string in bytes.
+// maxSigned bounds what is signed, in bytes.
 const maxSigned = 16 << 10
 
-// signingString is what was signed (section 2.3).
-type signingString struct {
-	text     string
-	lengthAt int // where the length of the body belongs if it was signed and not sent, else -1
-}
+// contentLength may be covered and not sent: a proxy may send the body in chunks, and HTTP/2 needs
+// no length.
+const contentLength = "content-length"
 
-// readCovered returns the value of each header that is covered, and what was signed.
+// readCovered returns the value of each header that is covered, without one for a Content-Length
+// that was not sent.
 //
 // The draft also signs repeated and empty headers (section 2.3). Here each has to be there once and
 // not empty, so that nobody can add what the signer never saw.
-func readCovered(r *http.Request, covered []string, prefix string) (map[string]string, signingString, error) {
+func readCovered(r *http.Request, covered []string, prefix string) (map[string]string, error) {
 	values := make(map[string]string, len(covered))
-	signed := signingString{lengthAt: -1}
-	var text strings.Builder
-	text.Grow(512)
-	for i, name := range covered {
-		if i > 0 {
-			text.WriteByte('\n')
-		}
-		text.WriteString(name)
-		text.WriteString(": ")
-
+	size := 0
+	for _, name := range covered {
 		var value string
 		switch name {
 		case requestTarget:
 			target, ok := targetOf(r.RequestURI)
 			if !ok || !httpguts.ValidHeaderFieldValue(target) {
-				return nil, signed, refuse(ReasonMalformedTarget)
+				return nil, refuse(ReasonMalformedTarget)
 			}
 			value = lower(r.Method) + " " + prefix + target
 		case "host":
@@ -46,29 +37,40 @@ func readCovered(r *http.Request, covered []string, prefix string) (map[string]s
 		default:
 			fields := r.Header[http.CanonicalHeaderKey(name)]
 			switch {
-			case len(fields) == 0 && name == "content-length":
-				// A proxy may send the body in chunks, and HTTP/2 needs no length.
-				signed.lengthAt = text.Len()
+			case len(fields) == 0 && name == contentLength:
 				continue
 			case len(fields) == 0:
-				return nil, signed, refuse(ReasonMissingHeader)
+				return nil, refuse(ReasonMissingHeader)
 			case len(fields) > 1:
-				return nil, signed, refuse(ReasonRepeatedHeader)
+				return nil, refuse(ReasonRepeatedHeader)
 			}
 			value = fields[0]
 		}
 		value = strings.Trim(value, " \t")
+		size += len(name) + len(": ") + len(value) + len("\n")
 		switch {
 		case value == "":
-			return nil, signed, refuse(ReasonEmptyHeader)
-		case text.Len()+len(value) > maxSigned || !httpguts.ValidHeaderFieldValue(value):
-			return nil, signed, refuse(ReasonMalformedHeader)
+			return nil, refuse(ReasonEmptyHeader)
+		case size > maxSigned || !httpguts.ValidHeaderFieldValue(value):
+			return nil, refuse(ReasonMalformedHeader)
 		}
-		text.WriteString(value)
 		values[name] = value
 	}
-	signed.text = text.String()
-	return values, signed, nil
+	return values, nil
+}
+
+// signingString returns what was signed (section 2.3).
+func signingString(covered []string, values map[string]string) []byte {
+	text := make([]byte, 0, 512)
+	for i, name := range covered {
+		if i > 0 {
+			text = append(text, '\n')
+		}
+		text = append(text, name...)
+		text = append(text, ": "...)
+		text = append(text, values[name]...)
+	}
+	return text
 }
 
 // targetOf returns path and query of a request target as they were sent, which is what :path is in
