@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 )
@@ -35,22 +36,53 @@ const (
 	unknownTimeout   = 5 * time.Second // how long one waits for its turn
 )
 
-// nameState is the result of the last lookup of a name. The zero value is that of a name that was
-// not looked up yet.
+// nameState is what is cached of a name. The zero value is for a name that was not looked up yet.
 type nameState struct {
 	keys       []*rsa.PublicKey
 	err        error         // why there are none: a Refusal, or wraps ErrKeyUnavailable
-	asked      time.Time     // when the lookup began
+	asked      time.Time     // when the last lookup began
 	found      time.Time     // when the lookup that found the keys began
 	validFor   time.Duration // since asked
 	renewAfter time.Duration // since asked
-	verified   time.Time     // when a call was last verified; zero: never
+	verified   time.Time     // when a call was last verified; zero: the name is unknown
+}
+
+func (s *nameState) known() bool {
+	return !s.verified.IsZero()
 }
 
 func (s *nameState) verifies(sum, signature []byte) bool {
 	return slices.ContainsFunc(s.keys, func(key *rsa.PublicKey) bool {
 		return rsa.VerifyPKCS1v15(key, crypto.SHA256, sum, signature) == nil
 	})
+}
+
+// afterLookup returns the state after a lookup that began at asked.
+func (s *nameState) afterLookup(asked time.Time, keys []*rsa.PublicKey, outcome string) nameState {
+	next := nameState{asked: asked, verified: s.verified}
+	failed := outcome == LookupTimeout || outcome == LookupFailed
+	switch {
+	case outcome == LookupFound:
+		next.keys, next.found, next.validFor, next.renewAfter = keys, asked, freshFor, renewFrom
+	case failed && s.keys != nil && within(asked, s.found, lastGood):
+		next.keys, next.found = s.keys, s.found
+		next.validFor, next.renewAfter = min(freshFor, lastGood-asked.Sub(s.found)), retryEvery
+	case failed:
+		next.err, next.validFor = unavailable(outcome), failedFor
+	case outcome != LookupRevoked && within(asked, s.verified, lastGood):
+		// The sender does not remove a key that it has just used, unless by mistake or for a new one.
+		next.err, next.validFor = unavailable(outcome), absentFor
+	default:
+		next.err, next.validFor, next.verified = refuse(noKeyReasons[outcome]), absentFor, time.Time{}
+	}
+	return next
+}
+
+// noKeyReasons are the reasons of a Refusal by the outcome of the lookup.
+var noKeyReasons = map[string]string{
+	LookupAbsent:   ReasonNoKey,
+	LookupRevoked:  ReasonRevokedKey,
+	LookupUnusable: ReasonUnusableKey,
 }
 
 // within reports whether now is less than d after since. It is not if the clock was set back.
@@ -69,7 +101,7 @@ type keyCache struct {
 	cancel   context.CancelFunc                           // ends all lookups
 	lookups  sync.WaitGroup
 	limiter  *rate.Limiter
-	unknowns chan struct{} // holds one for each lookup of an unknown name
+	unknowns *semaphore.Weighted // for lookups of unknown names
 
 	notifying sync.Mutex // held while OnKnownKeys is called, so that the last call has the latest names
 
@@ -84,7 +116,7 @@ func newKeyCache(o Options) *keyCache {
 		options:  o,
 		cancel:   cancel,
 		limiter:  rate.NewLimiter(unknownPerSecond, unknownPerSecond),
-		unknowns: make(chan struct{}, unknownAtOnce),
+		unknowns: semaphore.NewWeighted(unknownAtOnce),
 	}
 	var lookups singleflight.Group
 	c.start = func(name string) <-chan singleflight.Result {
@@ -126,7 +158,7 @@ func unavailable(why string) error {
 // if need be.
 func (c *keyCache) get(ctx context.Context, name string, since time.Time) (nameState, error) {
 	c.mu.Lock()
-	s, _ := c.find(name)
+	s := c.find(name)
 	c.mu.Unlock()
 	now := c.options.Now()
 	if within(now, s.asked, s.validFor) && !s.asked.Before(since) {
@@ -152,12 +184,13 @@ func (c *keyCache) get(ctx context.Context, name string, since time.Time) (nameS
 	}
 }
 
-// find returns the state of a name and whether it is known, and marks it as used. It needs mu.
-func (c *keyCache) find(name string) (s nameState, known bool) {
-	if s, known = c.known.Get(name); !known {
+// find returns the state of a name and marks it as used. It needs mu.
+func (c *keyCache) find(name string) nameState {
+	s, known := c.known.Get(name)
+	if !known {
 		s, _ = c.unknown.Get(name)
 	}
-	return s, known
+	return s
 }
 
 // lookUp looks up a name and stores the result, unless ctx ends first.
@@ -169,7 +202,7 @@ func (c *keyCache) lookUp(ctx context.Context, name string) (nameState, error) {
 	}
 	c.lookups.Add(1)
 	defer c.lookups.Done()
-	s, known := c.find(name)
+	s := c.find(name)
 	c.mu.Unlock()
 
 	// A clock that was set back must not make the wait longer.
@@ -178,11 +211,11 @@ func (c *keyCache) lookUp(ctx context.Context, name string) (nameState, error) {
 	case <-ctx.Done():
 		return nameState{}, unavailable("closed")
 	}
-	if !known {
+	if !s.known() {
 		if err := c.waitForTurn(ctx); err != nil {
 			return nameState{}, err
 		}
-		defer func() { <-c.unknowns }()
+		defer c.unknowns.Release(1)
 	}
 	asked := c.options.Now()
 	keys, outcome := lookUpKeys(ctx, c.options.Resolver, name)
@@ -190,7 +223,7 @@ func (c *keyCache) lookUp(ctx context.Context, name string) (nameState, error) {
 		return nameState{}, unavailable("closed")
 	}
 	c.options.Observe(outcome)
-	return c.store(name, asked, keys, outcome), nil
+	return c.update(name, func(s nameState) nameState { return s.afterLookup(asked, keys, outcome) }), nil
 }
 
 // waitForTurn waits until one more unknown name may be looked up, which then takes a place in
@@ -198,90 +231,58 @@ func (c *keyCache) lookUp(ctx context.Context, name string) (nameState, error) {
 func (c *keyCache) waitForTurn(ctx context.Context) error {
 	timeout, cancel := context.WithTimeout(ctx, unknownTimeout)
 	defer cancel()
-	if err := c.limiter.Wait(timeout); err == nil {
-		select {
-		case c.unknowns <- struct{}{}:
-			return nil
-		case <-timeout.Done():
-		}
+	err := c.limiter.Wait(timeout)
+	if err == nil {
+		err = c.unknowns.Acquire(timeout, 1)
 	}
-	if ctx.Err() != nil {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
 		return unavailable("closed")
 	}
 	c.options.Observe(LookupLimited)
 	return unavailable(LookupLimited)
 }
 
-// store stores the result of a lookup and returns it.
-func (c *keyCache) store(name string, asked time.Time, keys []*rsa.PublicKey, outcome string) nameState {
+// confirm records that a call was verified with the keys of a name.
+func (c *keyCache) confirm(name string, s nameState) {
+	c.update(name, func(latest nameState) nameState {
+		if latest.asked.IsZero() {
+			latest = s // It was evicted meanwhile.
+		}
+		if !errors.As(latest.err, new(*Refusal)) { // It was not revoked meanwhile.
+			latest.verified = c.options.Now()
+		}
+		return latest
+	})
+}
+
+// update changes the state of a name and returns it. It calls OnKnownKeys if the name becomes known
+// or unknown.
+func (c *keyCache) update(name string, change func(nameState) nameState) nameState {
 	c.mu.Lock()
-	old, known := c.find(name)
-	s := nameState{asked: asked, verified: old.verified}
-	switch outcome {
-	case LookupFound:
-		s.keys, s.found, s.validFor, s.renewAfter = keys, asked, freshFor, renewFrom
-	case LookupTimeout, LookupFailed:
-		if old.keys != nil && within(asked, old.found, lastGood) {
-			s.keys, s.found = old.keys, old.found
-			s.validFor, s.renewAfter = min(freshFor, lastGood-asked.Sub(old.found)), retryEvery
-		} else {
-			s.err, s.validFor = unavailable(outcome), failedFor
-		}
-	default:
-		s.validFor = absentFor
-		if outcome != LookupRevoked && within(asked, old.verified, lastGood) {
-			// The sender does not remove a key that it has just used, unless by mistake or for a
-			// new one.
-			s.err = unavailable(outcome)
-		} else {
-			s.err = refuse(map[string]string{
-				LookupAbsent:   ReasonNoKey,
-				LookupRevoked:  ReasonRevokedKey,
-				LookupUnusable: ReasonUnusableKey,
-			}[outcome])
-			known, s.verified = false, time.Time{}
-		}
-	}
-	removed := !known && c.known.Remove(name)
-	if known {
+	old := c.find(name)
+	s := change(old)
+	if s.known() {
+		c.unknown.Remove(name)
 		c.known.Add(name, s)
 	} else {
+		c.known.Remove(name)
 		c.unknown.Add(name, s)
 	}
 	c.mu.Unlock()
-	if removed {
-		c.notify()
+	if s.known() == old.known() {
+		return s
 	}
-	return s
-}
 
-// confirm records that a call was verified with the keys of a name.
-func (c *keyCache) confirm(name string, s nameState) {
-	c.mu.Lock()
-	latest, known := c.find(name)
-	if latest.asked.IsZero() {
-		latest = s // It was evicted meanwhile.
-	}
-	revoked := errors.As(latest.err, new(*Refusal)) // meanwhile
-	if !revoked {
-		latest.verified = c.options.Now()
-		c.known.Add(name, latest)
-		c.unknown.Remove(name)
-	}
-	c.mu.Unlock()
-	if !known && !revoked {
-		c.notify()
-	}
-}
-
-// notify calls OnKnownKeys with the names of known keys.
-func (c *keyCache) notify() {
 	c.notifying.Lock()
 	defer c.notifying.Unlock()
 	c.mu.Lock()
 	names := c.known.Keys()
 	c.mu.Unlock()
 	c.options.OnKnownKeys(names)
+	return s
 }
 
 // close ends the lookups that are under way and waits for them.
