@@ -1,8 +1,14 @@
 package signature
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/sha512"
+	"hash"
 	"net/http"
+	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 )
@@ -89,4 +95,86 @@ func targetOf(target string) (string, bool) {
 		path = "/" + path
 	}
 	return path, true
+}
+
+// MaxAhead is how far the sender's clock may be ahead of ours.
+const MaxAhead = time.Minute
+
+// dateLayouts are the layouts of Date that are read. GMT is written out because Go's MST takes any
+// name for a zone.
+var dateLayouts = [...]string{
+	"Mon, 2 Jan 2006 15:04:05 GMT",   // RFC 9110, section 5.6.7: the sender's sample
+	"Monday, 02-Jan-06 15:04:05 GMT", // the same section, rfc850-date
+	"Mon Jan _2 15:04:05 2006",       // the same section, asctime-date
+	"Mon, 2 Jan 2006 15:04:05 -0700", // RFC 5322, section 3.3: PHP's DATE_RFC2822
+	"Mon, 2 Jan 06 15:04:05 -0700",   // RFC 822, section 5.1: PHP's DATE_RFC822
+	"Mon, 2 Jan 06 15:04:05 GMT",     // the same section, with the zone's name
+}
+
+// checkDate checks that a date is at most maxAge old. A replay within that time passes.
+func checkDate(date string, now time.Time, maxAge time.Duration) error {
+	for _, layout := range dateLayouts {
+		t, err := time.Parse(layout, date)
+		if err != nil {
+			continue
+		}
+		switch age := now.Sub(t); {
+		case age > maxAge:
+			return refuse(ReasonOld)
+		case age < -MaxAhead:
+			return refuse(ReasonFuture)
+		}
+		return nil
+	}
+	return refuse(ReasonMalformedDate)
+}
+
+// maxDigests bounds the digests in a header. Ten algorithms are registered.
+const maxDigests = 16
+
+var hashes = map[string]func() hash.Hash{"sha-256": sha256.New, "sha-512": sha512.New}
+
+// digest is one digest of a Digest header, and the hash of the body as far as it was read.
+type digest struct {
+	hash.Hash
+
+	want []byte
+}
+
+// matches reports whether the body is the one in the header.
+func (d digest) matches() bool {
+	return bytes.Equal(d.Sum(nil), d.want)
+}
+
+// parseDigest reads a Digest header (RFC 3230, section 4.3.2; RFC 5843 for SHA-256 and SHA-512).
+// Names have no case (RFC 3230, section 4.1.1). Other algorithms are ignored.
+func parseDigest(header string) ([]digest, error) {
+	var digests []digest
+	var seen []string
+	for instance := range strings.SplitSeq(header, ",") {
+		name, value, ok := strings.Cut(strings.Trim(instance, " \t"), "=")
+		if !ok || value == "" || !httpguts.ValidHeaderFieldName(name) || len(seen) == maxDigests {
+			return nil, refuse(ReasonMalformedDigest)
+		}
+		name = strings.ToLower(name)
+		if slices.Contains(seen, name) {
+			return nil, refuse(ReasonRepeatedDigest)
+		}
+		seen = append(seen, name)
+
+		newHash, known := hashes[name]
+		if !known {
+			continue
+		}
+		d := digest{Hash: newHash()}
+		var err error
+		if d.want, err = strictBase64.DecodeString(value); err != nil || len(d.want) != d.Size() {
+			return nil, refuse(ReasonMalformedDigest)
+		}
+		digests = append(digests, d)
+	}
+	if len(digests) == 0 {
+		return nil, refuse(ReasonUnsupportedDigest)
+	}
+	return digests, nil
 }

@@ -20,6 +20,10 @@ const (
 	maxSignature = maxKeyBits / 8
 )
 
+// usedParameters have to be there. Section 2.1 makes algorithm and headers optional, but without
+// headers only Date is covered.
+var usedParameters = []string{"keyid", "algorithm", "headers", "signature"}
+
 // parameters are the parameters of a Signature header.
 type parameters struct {
 	keyID     string   // in lower case
@@ -49,23 +53,19 @@ func parseSignature(fields []string) (parameters, error) {
 		rest = after
 		name := strings.ToLower(p.name)
 		// Section 2.2: repeated parameters must not be processed, unknown ones are ignored.
-		if _, repeated := values[name]; repeated {
+		_, repeated := values[name]
+		switch {
+		case repeated:
 			return parameters{}, refuse(ReasonRepeatedParameter)
-		}
-		values[name] = p.value
-
-		switch name {
-		case "keyid", "algorithm", "headers", "signature":
-			if !p.quoted {
-				return parameters{}, refuse(ReasonMalformedSignature)
-			}
-		case "created", "expires":
+		case name == "created" || name == "expires":
 			// Version 11 has them, for other algorithms than rsa-sha256.
 			return parameters{}, refuse(ReasonForbiddenParameter)
+		case !p.quoted && slices.Contains(usedParameters, name):
+			return parameters{}, refuse(ReasonMalformedSignature)
 		}
+		values[name] = p.value
 	}
-	// Section 2.1 makes algorithm and headers optional, but without headers only Date is covered.
-	for _, name := range []string{"keyid", "algorithm", "headers", "signature"} {
+	for _, name := range usedParameters {
 		if values[name] == "" {
 			return parameters{}, refuse(ReasonMissingParameter)
 		}
