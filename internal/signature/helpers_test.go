@@ -54,14 +54,10 @@ func parse(tb testing.TB, r *signaturetest.Request) *http.Request {
 
 // unparsed returns the request without reading it, for values that net/http refuses.
 func unparsed(r *signaturetest.Request) *http.Request {
-	request := &http.Request{
-		Method: r.Method, RequestURI: r.Target, Host: r.Host, Header: make(http.Header),
+	return &http.Request{
+		Method: r.Method, RequestURI: r.Target, Host: r.Host, Header: r.Header,
 		Body: io.NopCloser(strings.NewReader(r.Body)),
 	}
-	for _, h := range r.Header {
-		request.Header.Add(h[0], h[1])
-	}
-	return request
 }
 
 // fakeDNS is a resolver that has goodKey at goodName.

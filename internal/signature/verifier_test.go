@@ -41,12 +41,13 @@ func set(name, value string) change {
 	return func(r *req) { r.Set(name, value) }
 }
 
+// add adds a header without changing the case of its name.
 func add(name, value string) change {
-	return func(r *req) { r.Add(name, value) }
+	return func(r *req) { r.Header[name] = append(r.Header[name], value) }
 }
 
 func remove(name string) change {
-	return func(r *req) { r.Remove(name) }
+	return func(r *req) { r.Del(name) }
 }
 
 func host(host string) change {
@@ -275,8 +276,8 @@ func otherSpelling(part, value string, i int, b byte) bool {
 func TestEveryByteCounts(t *testing.T) {
 	parts := func(r *req) map[string]*string {
 		parts := map[string]*string{"method": &r.Method, requestTarget: &r.Target, "host": &r.Host, "body": &r.Body}
-		for i := range r.Header {
-			parts[r.Header[i][0]] = &r.Header[i][1]
+		for name, values := range r.Header {
+			parts[strings.ToLower(name)] = &values[0]
 		}
 		return parts
 	}
@@ -361,9 +362,7 @@ func TestHTTP2(t *testing.T) {
 	for _, body := range []io.Reader{strings.NewReader(signed.Body), io.MultiReader(strings.NewReader(signed.Body))} {
 		r, err := http.NewRequestWithContext(t.Context(), signed.Method, server.URL+signed.Target, body)
 		require.NoError(t, err)
-		for _, h := range signed.Header {
-			r.Header.Set(h[0], h[1])
-		}
+		r.Header = signed.Header
 		response, err := server.Client().Do(r)
 		require.NoError(t, err)
 		require.NoError(t, response.Body.Close())

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -60,10 +61,8 @@ func sign(request *http.Request, body, account string) {
 	signed := newSigned(body)
 	signed.Host, signed.Target = request.URL.Host, request.URL.RequestURI()
 	signed.Set("X-Copernica-ID", account)
-	signed.Remove("Connection")
-	for _, h := range signed.Sign().Header {
-		request.Header.Set(h[0], h[1])
-	}
+	signed.Del("Connection")
+	maps.Copy(request.Header, signed.Sign().Header)
 }
 
 // exchange sends a request and returns the response.
@@ -129,7 +128,7 @@ func TestUnsignedAndBadlySignedRequestsAreRefused(t *testing.T) {
 		before, after func(*signaturetest.Request)
 		want          string
 	}{
-		{"unsigned", nil, func(r *signaturetest.Request) { r.Remove("Signature") }, unauthorized},
+		{"unsigned", nil, func(r *signaturetest.Request) { r.Del("Signature") }, unauthorized},
 		{"another account", func(r *signaturetest.Request) { r.Set("X-Copernica-ID", "x") }, nil, unauthorized},
 		{"old", func(r *signaturetest.Request) { r.Set("Date", "Sat, 21 Nov 2020 10:15:00 GMT") }, nil, unauthorized},
 		{"another body", nil, func(r *signaturetest.Request) { r.Body = "id=2" + r.Body[4:] }, unauthorized},
@@ -225,7 +224,7 @@ func TestBodyIsReadOnlyWithAValidSignature(t *testing.T) {
 	forged := newSigned("id=1").Sign()
 	forged.Set("X-Nonce", "another")
 	assert.Contains(t, exchangeRaw(t, address, []byte(forged.Head())), "401 Unauthorized")
-	forged.Remove("Signature")
+	forged.Del("Signature")
 	assert.Contains(t, exchangeRaw(t, address, []byte(forged.Head())), "401 Unauthorized")
 
 	// Where the length is signed and not sent, the body has to be read first: here of one request

@@ -95,11 +95,11 @@ var slowSettings = []string{
 func connectionAttacks(t *testing.T) []connectionAttack {
 	t.Helper()
 	badlySigned := signedCall("private-attack")
-	badlySigned.Remove("Connection")
+	badlySigned.Del("Connection")
 	badlySigned.Key = otherKey()
 	badlySigned.SetBody(strings.Repeat("x", 10_000))
 	unsigned, chunked := badlySigned.Sign().Clone(), badlySigned.Clone()
-	unsigned.Remove("Signature")
+	unsigned.Del("Signature")
 	chunked.SetChunked()
 	return []connectionAttack{
 		{"connections that send nothing", "", sends(""), 0},

@@ -193,7 +193,7 @@ func TestNginx(t *testing.T) {
 	)
 	for range connections {
 		r := signedCall("nginx")
-		r.Remove("Connection")
+		r.Del("Connection")
 		raw := r.Sign().Raw()
 		workers.Go(func() {
 			for !over.Load() {

@@ -25,6 +25,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -43,9 +44,10 @@ const (
 
 // Request is a request that can be wrong in everything: nothing of it is checked.
 type Request struct {
+	http.Header // sent as it is, sorted by name
+
 	Method, Target, Proto string
-	Host                  string      // empty: no Host header
-	Header                [][2]string // names and values in the order in which they are sent
+	Host                  string // empty: no Host header
 	Body                  string
 
 	// What Sign uses.
@@ -62,17 +64,17 @@ type Request struct {
 // NewRequest returns a request as the sender makes it, from now, which is not signed yet.
 func NewRequest(key crypto.Signer, body string) *Request {
 	r := &Request{
-		Method: http.MethodPost, Target: "/failures", Proto: "HTTP/1.1", Host: Host,
+		Header: make(http.Header), Method: http.MethodPost, Target: "/failures", Proto: "HTTP/1.1", Host: Host,
 		Key: key, KeyID: KeyName, Algorithm: "rsa-sha256", Hash: crypto.SHA256,
 		Covered: []string{
 			"(request-target)", "host", "date", "content-length", "content-type", "x-copernica-id", "digest", "x-nonce",
 		},
 		Parameters: `keyId="{keyId}",algorithm="{algorithm}",headers="{headers}",signature="{signature}"`,
 	}
-	r.Add("Date", time.Now().UTC().Format(http.TimeFormat))
-	r.Add("Content-Type", "application/x-www-form-urlencoded")
-	r.Add("X-Copernica-ID", Account)
-	r.Add("X-Nonce", rand.Text())
+	r.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	r.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Set("X-Copernica-ID", Account)
+	r.Set("X-Nonce", rand.Text())
 	r.SetBody(body)
 	return r
 }
@@ -80,39 +82,8 @@ func NewRequest(key crypto.Signer, body string) *Request {
 // Clone returns a copy.
 func (r *Request) Clone() *Request {
 	c := *r
-	c.Header, c.Covered = slices.Clone(r.Header), slices.Clone(r.Covered)
+	c.Header, c.Covered = r.Header.Clone(), slices.Clone(r.Covered)
 	return &c
-}
-
-func (r *Request) index(name string) int {
-	return slices.IndexFunc(r.Header, func(h [2]string) bool { return strings.EqualFold(h[0], name) })
-}
-
-// Get returns the first value of a header, or nothing.
-func (r *Request) Get(name string) string {
-	if i := r.index(name); i >= 0 {
-		return r.Header[i][1]
-	}
-	return ""
-}
-
-// Set replaces the first value of a header, or adds it.
-func (r *Request) Set(name, value string) {
-	if i := r.index(name); i >= 0 {
-		r.Header[i][1] = value
-		return
-	}
-	r.Add(name, value)
-}
-
-// Add adds a value of a header.
-func (r *Request) Add(name, value string) {
-	r.Header = append(r.Header, [2]string{name, value})
-}
-
-// Remove removes all values of a header.
-func (r *Request) Remove(name string) {
-	r.Header = slices.DeleteFunc(r.Header, func(h [2]string) bool { return strings.EqualFold(h[0], name) })
 }
 
 // SetBody sets the body and the Content-Length and Digest of it.
@@ -125,7 +96,7 @@ func (r *Request) SetBody(body string) {
 // SetChunked has the body sent in chunks, without a Content-Length. The sender signs one, so it
 // comes after Sign.
 func (r *Request) SetChunked() {
-	r.Remove("Content-Length")
+	r.Del("Content-Length")
 	r.Set("Transfer-Encoding", "chunked")
 }
 
@@ -134,19 +105,14 @@ func (r *Request) Sign() *Request {
 	lines := make([]string, 0, len(r.Covered))
 	for _, name := range r.Covered {
 		name = strings.ToLower(name)
-		var values []string
+		value := strings.TrimSpace(strings.Join(r.Values(name), ", "))
 		switch name {
 		case "(request-target)":
-			values = []string{strings.ToLower(r.Method) + " " + r.Target}
+			value = strings.ToLower(r.Method) + " " + r.Target
 		case "host":
-			values = []string{r.Host}
+			value = r.Host
 		}
-		for _, h := range r.Header {
-			if strings.EqualFold(h[0], name) {
-				values = append(values, strings.TrimSpace(h[1]))
-			}
-		}
-		lines = append(lines, name+": "+strings.Join(values, ", "))
+		lines = append(lines, name+": "+value)
 	}
 	if r.EditSigned != nil {
 		lines = r.EditSigned(lines)
@@ -173,8 +139,10 @@ func (r *Request) Head() string {
 	if r.Host != "" {
 		fmt.Fprintf(&b, "Host: %s\r\n", r.Host)
 	}
-	for _, h := range r.Header {
-		fmt.Fprintf(&b, "%s: %s\r\n", h[0], h[1])
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		for _, value := range r.Header[name] {
+			fmt.Fprintf(&b, "%s: %s\r\n", name, value)
+		}
 	}
 	return b.String() + "\r\n"
 }
@@ -201,19 +169,18 @@ func SHA512(body string) string {
 	return "SHA-512=" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-var keys struct {
-	sync.Mutex
-
-	made map[string]*rsa.PrivateKey
-}
+var (
+	keysMu sync.Mutex
+	keys   = make(map[string]*rsa.PrivateKey)
+)
 
 // Key returns the key of that many bits and that name, which is made when it is first asked for.
 // Below 1024 bits it takes GODEBUG=rsa1024min=0.
 func Key(bits int, name string) *rsa.PrivateKey {
-	keys.Lock()
-	defer keys.Unlock()
+	keysMu.Lock()
+	defer keysMu.Unlock()
 	id := fmt.Sprint(bits, name)
-	if key := keys.made[id]; key != nil {
+	if key := keys[id]; key != nil {
 		return key
 	}
 	primes := 2
@@ -225,10 +192,7 @@ func Key(bits int, name string) *rsa.PrivateKey {
 	if err != nil {
 		panic(err)
 	}
-	if keys.made == nil {
-		keys.made = make(map[string]*rsa.PrivateKey)
-	}
-	keys.made[id] = key
+	keys[id] = key
 	return key
 }
 

@@ -2,10 +2,8 @@ package signaturetest
 
 import (
 	"encoding/json"
-	"maps"
 	"net/http"
 	"os"
-	"slices"
 	"time"
 )
 
@@ -45,13 +43,13 @@ func ReadVectors(file string) Vectors {
 	v := Vectors{KeyName: content.KeyID, KeyRecord: content.DNSTXT, Date: date, Requests: make(map[string]*Request)}
 	for _, one := range content.Vectors {
 		r := &Request{
-			Method: one.Method, Target: one.RequestTarget, Proto: "HTTP/1.1", Host: one.Headers["host"], Body: one.Body,
+			Header: make(http.Header), Method: one.Method, Target: one.RequestTarget, Proto: "HTTP/1.1",
+			Host: one.Headers["host"], Body: one.Body,
 		}
-		for _, name := range slices.Sorted(maps.Keys(one.Headers)) {
-			if name != "host" {
-				r.Add(name, one.Headers[name])
-			}
+		for name, value := range one.Headers {
+			r.Set(name, value)
 		}
+		r.Del("Host")
 		v.Requests[one.Name] = r
 	}
 	return v
