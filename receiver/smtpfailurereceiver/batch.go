@@ -252,7 +252,8 @@ func (r *smtpFailureReceiver) commit(batch []*queuedEvent) {
 	entries := make([]ledger.Entry, 0, len(batch))
 	for _, event := range batch {
 		if event.outcome != 0 {
-			entries = append(entries, ledger.Entry{Attempt: event.attempt, Outcome: event.outcome, Counts: r.counters.counts(event.Event)})
+			counts := r.counters.counts(event.Event)
+			entries = append(entries, ledger.Entry{Attempt: event.attempt, Outcome: event.outcome, Counts: counts})
 		}
 	}
 	if len(entries) == 0 {
@@ -279,7 +280,8 @@ func (r *smtpFailureReceiver) guard(do func() error) (err error) {
 
 func (r *smtpFailureReceiver) logPanic(cause any) {
 	// Only the type of the cause, because its text may hold what was sent.
-	r.logger.Error("A request ended in a panic", zap.String("cause", fmt.Sprintf("%T", cause)), zap.ByteString("stack", debug.Stack()))
+	r.logger.Error("A request ended in a panic",
+		zap.String("cause", fmt.Sprintf("%T", cause)), zap.ByteString("stack", debug.Stack()))
 }
 
 // isPermanent reports whether sending the same again can never work. Where several pipelines

@@ -132,9 +132,11 @@ const (
 	typeJSON = "application/json"
 )
 
+type decodeFunc func(*webhook.Decoder, webhook.Call) (*webhook.Event, error)
+
 // decoderFor returns what decodes bodies of the content type, or nil, and the charset that it
 // names.
-func decoderFor(contentType string) (decode func(*webhook.Decoder, webhook.Call) (*webhook.Event, error), charset string) {
+func decoderFor(contentType string) (decode decodeFunc, charset string) {
 	if contentType != typeForm && contentType != typeJSON {
 		mediaType, parameters, err := mime.ParseMediaType(contentType)
 		if err != nil {

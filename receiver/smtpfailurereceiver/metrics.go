@@ -196,9 +196,8 @@ func countedAttributes[K ~string](enabled []K, countBy []string) []eventAttribut
 		return !slices.Contains(enabled, K(attribute.name))
 	})
 	for _, variable := range countBy {
-		attributes = append(attributes, eventAttribute{variablePrefix + variable, func(e *webhook.Event, _ string) attributeValue {
-			return attributeValue{text: e.Variable(variable)}
-		}})
+		value := func(e *webhook.Event, _ string) attributeValue { return attributeValue{text: e.Variable(variable)} }
+		attributes = append(attributes, eventAttribute{variablePrefix + variable, value})
 	}
 	slices.SortFunc(attributes, func(a, b eventAttribute) int { return strings.Compare(a.name, b.name) })
 	return attributes
@@ -246,7 +245,9 @@ func (in *instrument) key(e *webhook.Event, tag string) string {
 }
 
 // newMetrics makes what is sent of a collection.
-func (c *counters) newMetrics(collection *ledger.Collection, resource pcommon.Resource, version string) pmetric.Metrics {
+func (c *counters) newMetrics(
+	collection *ledger.Collection, resource pcommon.Resource, version string,
+) pmetric.Metrics {
 	metrics := pmetric.NewMetrics()
 	rm := metrics.ResourceMetrics().AppendEmpty()
 	resource.CopyTo(rm.Resource())

@@ -161,18 +161,19 @@ func (t *selfTelemetry) duplicate(ctx context.Context) {
 }
 
 func (t *selfTelemetry) flushed(ctx context.Context, err error) {
-	t.builder.SMTPFailureFlushes.Add(ctx, 1, t.withText(attributeOutcome, either(err, outcomeAccepted, outcomeRefused)))
+	outcome := outcomeAccepted
+	if err != nil {
+		outcome = outcomeRefused
+	}
+	t.builder.SMTPFailureFlushes.Add(ctx, 1, t.withText(attributeOutcome, outcome))
 }
 
 func (t *selfTelemetry) stored(err error) {
-	t.builder.SMTPFailureStoreWrites.Add(context.Background(), 1, t.withText(attributeOutcome, either(err, outcomeOK, outcomeFailed)))
-}
-
-func either(err error, good, bad string) string {
+	outcome := outcomeOK
 	if err != nil {
-		return bad
+		outcome = outcomeFailed
 	}
-	return good
+	t.builder.SMTPFailureStoreWrites.Add(context.Background(), 1, t.withText(attributeOutcome, outcome))
 }
 
 // consumedLogs records how many reports shared a call of the logs pipelines.
@@ -200,11 +201,15 @@ func (t *selfTelemetry) observe(l *ledger.Ledger, kinds []webhook.Kind) error {
 			return nil
 		}
 	}
+	series := ofMetrics(func(s ledger.MetricStats) int64 { return int64(s.Series) })
+	overflows := ofMetrics(func(s ledger.MetricStats) int64 { return s.Overflowed })
+	remembered := ofKinds(func(s ledger.KindStats) int64 { return int64(s.Remembered) })
+	evictions := ofKinds(func(s ledger.KindStats) int64 { return s.Evicted })
 	return errors.Join(
-		t.builder.RegisterSMTPFailureSeriesCallback(ofMetrics(func(s ledger.MetricStats) int64 { return int64(s.Series) })),
-		t.builder.RegisterSMTPFailureOverflowsCallback(ofMetrics(func(s ledger.MetricStats) int64 { return s.Overflowed })),
-		t.builder.RegisterSMTPFailureRememberedCallback(ofKinds(func(s ledger.KindStats) int64 { return int64(s.Remembered) })),
-		t.builder.RegisterSMTPFailureEvictionsCallback(ofKinds(func(s ledger.KindStats) int64 { return s.Evicted })),
+		t.builder.RegisterSMTPFailureSeriesCallback(series),
+		t.builder.RegisterSMTPFailureOverflowsCallback(overflows),
+		t.builder.RegisterSMTPFailureRememberedCallback(remembered),
+		t.builder.RegisterSMTPFailureEvictionsCallback(evictions),
 	)
 }
 
@@ -213,7 +218,9 @@ const otelhttpScope = "go.opentelemetry.io/contrib/instrumentation/net/http/otel
 
 // otelhttpMetrics are what otelhttp measures of a request (OpenTelemetry semantic conventions, HTTP
 // metrics).
-var otelhttpMetrics = [...]string{"http.server.request.duration", "http.server.request.body.size", "http.server.response.body.size"}
+var otelhttpMetrics = [...]string{
+	"http.server.request.duration", "http.server.request.body.size", "http.server.response.body.size",
+}
 
 // instrumentIfSeen has confighttp leave out otelhttp, which takes half as long as all that is done
 // for a report, where nobody sees what it tells: nothing is traced, and its metrics are dropped, as
