@@ -65,7 +65,7 @@ func readCovered(r *http.Request, covered []string, prefix string) (map[string]s
 	return values, nil
 }
 
-// signingString returns what was signed (section 2.3).
+// signingString returns what was signed (section 2.3 of the draft).
 func signingString(covered []string, values map[string]string) []byte {
 	text := make([]byte, 0, 512)
 	for i, name := range covered {
@@ -166,9 +166,9 @@ func parseDigest(header string) ([]digest, error) {
 		if !known {
 			continue
 		}
-		d := digest{Hash: newHash()}
-		var err error
-		if d.want, err = strictBase64.DecodeString(value); err != nil || len(d.want) != d.Size() {
+		want, err := strictBase64.DecodeString(value)
+		d := digest{Hash: newHash(), want: want}
+		if err != nil || len(want) != d.Size() {
 			return nil, refuse(ReasonMalformedDigest)
 		}
 		digests = append(digests, d)

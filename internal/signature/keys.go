@@ -205,9 +205,10 @@ func (c *keyCache) lookUp(ctx context.Context, name string) (nameState, error) {
 	s := c.find(name)
 	c.mu.Unlock()
 
-	// A clock that was set back must not make the wait longer.
+	// A clock that was set back must not make the pause longer.
+	pause := min(recheckEvery-c.options.Now().Sub(s.asked), recheckEvery)
 	select {
-	case <-time.After(min(s.asked.Add(recheckEvery).Sub(c.options.Now()), recheckEvery)):
+	case <-time.After(pause):
 	case <-ctx.Done():
 		return nameState{}, unavailable("closed")
 	}

@@ -2,9 +2,7 @@
 // the body (RFC 3230) and the Signature over the header (draft-cavage-http-signatures-10, which the
 // sender's reference names), with keys from DNS (RFC 6376, section 3.6.1).
 //
-// It is stricter than the draft: the request target, Host, Date, Digest and X-Copernica-ID have to
-// be covered, what is covered has to be there once and not empty, and RSA with SHA-256 is the only
-// algorithm. Replays are left to the caller.
+// It is stricter than the draft, as docs/security.md says. Replays are left to the caller.
 package signature
 
 import (
