@@ -99,33 +99,37 @@ type authParam struct {
 }
 
 // cutParameter cuts a parameter, name=value, and the separators after it off s (RFC 7235, section
-// 2.1, auth-param). A quoted string is not unescaped: no value that is used may hold a backslash.
+// 2.1, auth-param).
 func cutParameter(s string) (p authParam, rest string, ok bool) {
 	p.name, rest = cutToken(s)
 	rest, ok = strings.CutPrefix(strings.TrimLeft(rest, " \t"), "=")
 	if p.name == "" || !ok {
 		return p, "", false
 	}
-	rest = strings.TrimLeft(rest, " \t")
-
-	if rest, p.quoted = strings.CutPrefix(rest, `"`); p.quoted {
-		end := 0
-		for end < len(rest) && rest[end] != '"' {
-			if rest[end] == '\\' {
-				end++
-			}
-			end++
-		}
-		if end >= len(rest) {
-			return p, "", false
-		}
-		p.value, rest = rest[:end], rest[end+1:]
-	} else if p.value, rest = cutToken(rest); p.value == "" {
-		return p, "", false
+	rest, p.quoted = strings.CutPrefix(strings.TrimLeft(rest, " \t"), `"`)
+	if p.quoted {
+		p.value, rest, ok = cutQuoted(rest)
+	} else {
+		p.value, rest = cutToken(rest)
+		ok = p.value != ""
 	}
-
 	after := strings.TrimLeft(rest, separators)
-	return p, after, after == "" || len(after) < len(rest)
+	separated := after == "" || len(after) < len(rest)
+	return p, after, ok && separated
+}
+
+// cutQuoted cuts a value and the quote that ends it off s. It is not unescaped: no value that is
+// used may hold a backslash.
+func cutQuoted(s string) (value, rest string, ok bool) {
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '"':
+			return s[:i], s[i+1:], true
+		}
+	}
+	return "", "", false
 }
 
 // cutToken cuts the token that s begins with (RFC 9110, section 5.6.2) off s.
