@@ -369,14 +369,8 @@ func (c *AggregationConfig) validate(v *validation) {
 // validateMetrics refuses the generated key that a counter cannot follow: attributes that are left
 // out can only be added up.
 func (c *Config) validateMetrics(v *validation) {
-	info, metrics := metadata.MetricsInfo, &c.Metrics
-	v.checkStrategy(info.EmailDeliveries.Name, metrics.EmailDeliveries.AggregationStrategy)
-	v.checkStrategy(info.EmailDeliveriesByTag.Name, metrics.EmailDeliveriesByTag.AggregationStrategy)
-	v.checkStrategy(info.EmailDeliveryFailures.Name, metrics.EmailDeliveryFailures.AggregationStrategy)
-	v.checkStrategy(info.EmailDeliveryFailuresByTag.Name, metrics.EmailDeliveryFailuresByTag.AggregationStrategy)
-}
-
-func (v *validation) checkStrategy(metric, strategy string) {
-	v.check(strategy == metadata.AggregationStrategySum,
-		"metrics::%s::aggregation_strategy: %q; must be %s", metric, strategy, metadata.AggregationStrategySum)
+	for _, in := range newInstruments(c) {
+		v.check(in.strategy == metadata.AggregationStrategySum,
+			"metrics::%s::aggregation_strategy: %q; must be %s", in.name, in.strategy, metadata.AggregationStrategySum)
+	}
 }

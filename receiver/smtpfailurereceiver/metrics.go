@@ -131,31 +131,36 @@ type instrument struct {
 	name, description, unit string
 	byTag                   bool
 	enabled                 bool
+	strategy                string           // aggregation_strategy
 	attributes              []eventAttribute // in the order of their names
 }
 
-// newInstruments returns all instruments there are. It expects a valid configuration.
+// newInstruments returns all instruments there are.
 func newInstruments(config *Config) []instrument {
 	metrics, info := config.Metrics, metadata.MetricsInfo
 	return []instrument{{
 		kind: webhook.Delivery, name: info.EmailDeliveries.Name, unit: "{delivery}",
 		description: "Emails that were delivered, as far as the receiving server said so. Some of them may bounce later.",
 		enabled:     metrics.EmailDeliveries.Enabled,
+		strategy:    metrics.EmailDeliveries.AggregationStrategy,
 		attributes:  countedAttributes(metrics.EmailDeliveries.EnabledAttributes, config.CountBy),
 	}, {
 		kind: webhook.Delivery, name: info.EmailDeliveriesByTag.Name, unit: "{delivery}", byTag: true,
 		description: "Emails that were delivered, once for each distinct tag of the message.",
 		enabled:     metrics.EmailDeliveriesByTag.Enabled,
+		strategy:    metrics.EmailDeliveriesByTag.AggregationStrategy,
 		attributes:  countedAttributes(metrics.EmailDeliveriesByTag.EnabledAttributes, config.CountBy),
 	}, {
 		kind: webhook.Failure, name: info.EmailDeliveryFailures.Name, unit: "{failure}",
 		description: "Emails that could not be delivered.",
 		enabled:     metrics.EmailDeliveryFailures.Enabled,
+		strategy:    metrics.EmailDeliveryFailures.AggregationStrategy,
 		attributes:  countedAttributes(metrics.EmailDeliveryFailures.EnabledAttributes, config.CountBy),
 	}, {
 		kind: webhook.Failure, name: info.EmailDeliveryFailuresByTag.Name, unit: "{failure}", byTag: true,
 		description: "Emails that could not be delivered, once for each distinct tag of the message.",
 		enabled:     metrics.EmailDeliveryFailuresByTag.Enabled,
+		strategy:    metrics.EmailDeliveryFailuresByTag.AggregationStrategy,
 		attributes:  countedAttributes(metrics.EmailDeliveryFailuresByTag.EnabledAttributes, config.CountBy),
 	}}
 }
