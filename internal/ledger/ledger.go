@@ -386,7 +386,7 @@ func (l *Ledger) SetValue(ctx context.Context, name string, content []byte) erro
 }
 
 // ForgetSeries removes all series with what is pending of them, and sets a value, in one write. No
-// point of them is sent any more, because their attributes must not be told again.
+// point of them is sent any more, because their attributes must not be sent again.
 func (l *Ledger) ForgetSeries(ctx context.Context, name string, content []byte) error {
 	return l.change(ctx, func() *record {
 		r := &record{values: []value{{name, string(content)}}}

@@ -132,7 +132,7 @@ func newKeyCache(o Options) *keyCache {
 }
 
 // verify checks a signature with the keys of a name. Where it does not match, the key may have been
-// changed since it was looked up, which only a lookup from now on can tell.
+// changed since it was looked up, which only a lookup from now on can show.
 func (c *keyCache) verify(ctx context.Context, name string, sum, signature []byte) error {
 	began := c.options.Now()
 	for _, since := range []time.Time{{}, began} {

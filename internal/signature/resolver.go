@@ -16,8 +16,8 @@ type Resolver interface {
 }
 
 // NewResolver returns a resolver that asks the DNS server at address (host and port), or the
-// system's servers if address is empty. It is Go's own: those of C libraries do not tell failures
-// apart.
+// system's servers if address is empty. It is Go's own: those of C libraries do not distinguish
+// failures.
 func NewResolver(address string) *net.Resolver {
 	return &net.Resolver{
 		PreferGo: true,

@@ -39,7 +39,7 @@ const (
 	expired              = "expired"
 	suppressed           = "suppressed"
 
-	// Other is the cause of a failure that tells none, the value that OpenTelemetry reserves in
+	// Other is the cause of a failure that shows none, the value that OpenTelemetry reserves in
 	// error.type for what is outside the list.
 	Other = "_OTHER"
 )
@@ -66,11 +66,11 @@ const (
 	ByNone   DecidedBy = "none"
 )
 
-// Phrase is a part of descriptions that tells their cause.
+// Phrase is a part of descriptions that shows their cause.
 type Phrase struct{ Text, Cause string }
 
-// Causes tells why deliveries failed. It is safe for concurrent use. A nil one has the built-in
-// phrases alone.
+// Causes determines why deliveries failed. It is safe for concurrent use. A nil one has the
+// built-in phrases alone.
 type Causes struct {
 	own []ownPhrase // the longest first
 }
@@ -117,13 +117,13 @@ var (
 	ErrUnknownCause = errors.New("must be one of " + strings.Join(causeNames, ", "))
 )
 
-// maxText is how many bytes of a description are looked at. What tells the cause comes early.
+// maxText is how many bytes of a description are looked at. What shows the cause comes early.
 const maxText = 1024
 
 // Cause returns why a delivery failed, as a value for the OpenTelemetry attribute error.type, and
 // what it was decided by. Absent arguments are zero values. The first that applies decides:
 //
-//  1. a phrase of the user's, then a telling phrase of causes.txt;
+//  1. a phrase of the user's, then a strong phrase of causes.txt;
 //  2. an enhanced status that means one cause;
 //  3. a weaker phrase;
 //  4. an enhanced status that leaves much open;

@@ -129,7 +129,7 @@ func TestCausesFile(t *testing.T) {
 }
 
 func TestParseRulesRefuses(t *testing.T) {
-	for _, file := range []string{"telling\n", "strong policy\n", "weak Policy\n", "\tphrase\n", "weak policy\n\tthe\n", "weak policy\n\tphrase & 1\n"} {
+	for _, file := range []string{"strong\n", "good policy\n", "weak Policy\n", "\tphrase\n", "weak policy\n\tthe\n", "weak policy\n\tphrase & 1\n"} {
 		_, err := parseRules(file)
 		assert.Error(t, err, file)
 	}
@@ -155,7 +155,7 @@ func TestCauseOrder(t *testing.T) {
 		{"user unknown (acme filter)", "", "", "", spamContent, ByPhrase},
 		{"code Q7", "", "", "", virus, ByPhrase},
 		{"śńeg", "", "", "", virus, ByPhrase},
-		// a telling phrase before any status
+		// a strong phrase before any status
 		{"mailbox full", "5.1.1", "550", "", mailboxFull, ByPhrase},
 		// a specific status before a weak phrase
 		{"blocked", "5.1.1", "550", "", recipientUnknown, ByStatus},

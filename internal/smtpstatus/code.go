@@ -21,7 +21,7 @@ func parseDigits(s string) (n int, ok bool) {
 	return n, s != ""
 }
 
-// codeCause returns the cause that a reply code tells by itself, "" where it tells none. 450, 550,
+// codeCause returns the cause that a reply code shows by itself, "" where it shows none. 450, 550,
 // 553 and 554 are used for any refusal, and 454 both for TLS and for relaying.
 func codeCause(code int) string {
 	switch code {

@@ -46,7 +46,7 @@ func parseRules(file string) ([]*rule, error) {
 		case line == "":
 		case !indented:
 			rank, cause, _ := strings.Cut(line, " ")
-			if rank != "telling" && rank != "weak" || !slices.Contains(causeNames, cause) {
+			if rank != "strong" && rank != "weak" || !slices.Contains(causeNames, cause) {
 				return nil, fmt.Errorf("line %d: %q is not a rank and a cause", n, line)
 			}
 			group = rule{cause: cause, weak: rank == "weak"}

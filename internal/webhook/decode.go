@@ -238,7 +238,7 @@ func (b *eventBuilder) addAnomaly(field string) {
 	}
 }
 
-// verifiedAccount is not for variables: its attribute tells the account that signed the call.
+// verifiedAccount is not for variables: its attribute has the account that signed the call.
 const verifiedAccount = "account.id"
 
 // addVariable adds a variable by its flat name. Those of one name (a.b=1&a[b]=2) become a list.

@@ -7,8 +7,8 @@ import (
 	"encoding/hex"
 )
 
-// Identity tells events apart, and is the same in an event's repeats. It has 16 bytes of a SHA-256:
-// among billions of events, collisions can be neglected.
+// Identity distinguishes events, and is the same in an event's repeats. It has 16 bytes of a
+// SHA-256: among billions of events, collisions can be neglected.
 type Identity [16]byte
 
 // String returns the identity as 32 lower-case hexadecimal digits.

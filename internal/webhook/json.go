@@ -70,7 +70,7 @@ func (r *jsonReader) token() (jsontext.Token, error) {
 	return token, nil
 }
 
-// invalid returns an error that tells where the JSON is invalid, but nothing of the body.
+// invalid returns an error that says where the JSON is invalid, but nothing of the body.
 func (r *jsonReader) invalid(err error) error {
 	at := r.decoder.InputOffset()
 	if syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); ok {

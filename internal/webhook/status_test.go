@@ -37,7 +37,7 @@ func TestStatus(t *testing.T) {
 		{"id=1&code=5.1.1&extended=550", "code=550 extended=5.1.1"},
 		{"id=1&code=550&extended=550 5.1.1", "code=550 extended=5.1.1"},
 
-		// What is told twice and differs is kept.
+		// What is sent twice and differs is kept.
 		{"id=1&code=550&extended=554 5.1.1", `code=550 extended=5.1.1 extended="554 5.1.1" !extended`},
 		{"id=1&code=550 5.7.1&extended=5.1.1", `code=550 extended=5.1.1 code="550 5.7.1" !code`},
 		{"id=1&code=none&extended=550 5.1.1", `code=550 extended=5.1.1 code="none" !code`},

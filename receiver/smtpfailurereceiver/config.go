@@ -56,7 +56,7 @@ type Config struct {
 	OwnershipFiles []OwnershipFileConfig `mapstructure:"ownership_files"`
 	// Signature is whose signed calls are accepted; absent, signatures are not checked.
 	Signature configoptional.Optional[SignatureConfig] `mapstructure:"signature"`
-	// Recipient is what is told of the recipient of a message.
+	// Recipient is what is revealed of the recipient of a message.
 	Recipient RecipientConfig `mapstructure:"recipient"`
 	// Timezone is the IANA name of the time zone of the variable timestamp. Default UTC.
 	Timezone string `mapstructure:"timezone"`
@@ -104,17 +104,17 @@ type SignatureConfig struct {
 	Resolver string `mapstructure:"resolver"`
 }
 
-// RecipientConfig is what is told of the recipient of a message.
+// RecipientConfig is what is revealed of the recipient of a message.
 type RecipientConfig struct {
 	// Mode is full (default), domain, hmac or drop.
 	Mode string `mapstructure:"mode"`
 	// Key of the hashes of addresses in the mode hmac, and of identities in all modes but full. At
 	// least 16 bytes. Default a random one, which is kept in the store if there is one.
 	Key configopaque.String `mapstructure:"key"`
-	// Description is drop (default) or redact, which tells the description without the addresses
+	// Description is drop (default) or redact, which keeps the description without the addresses
 	// that are recognised in it, in all modes but full.
 	Description string `mapstructure:"description"`
-	// Variables are other variables, or arrays of them, that are told in all modes but full too.
+	// Variables are other variables, or arrays of them, that are kept in all modes but full too.
 	Variables []string `mapstructure:"variables"`
 }
 
@@ -311,7 +311,7 @@ func (c *SignatureConfig) validate(v *validation) {
 		"signature::resolver: %q; must be the IP address and port of a DNS server, such as 127.0.0.1:53", c.Resolver)
 }
 
-// ownAttribute are the variables that mode and description decide on, or that every mode tells.
+// ownAttribute are the variables that mode and description decide on, or that every mode keeps.
 var ownAttribute = []string{"", "type", "id", "recipient", "action", "state", "description", "tags"}
 
 func (c *RecipientConfig) validate(v *validation) {

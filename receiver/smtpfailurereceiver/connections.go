@@ -161,7 +161,7 @@ func (c *connections) done(conn net.Conn) {
 
 type connectionKey struct{}
 
-// limit sets the limits of a server, and has it tell done of idle connections.
+// limit sets the limits of a server, and has it call done for idle connections.
 func (c *connections) limit(server *http.Server) {
 	server.MaxHeaderBytes = maxHeaderBytes
 	server.HTTP2 = &http2Limits

@@ -202,7 +202,7 @@ func TestContentCodings(t *testing.T) {
 	}
 }
 
-// The receiver tells these errors of confighttp by their texts.
+// The receiver knows these errors of confighttp by their texts.
 func TestConfighttpErrorTexts(t *testing.T) {
 	config := defaultConfig()
 	config.HTTP.MaxRequestBodySize = 100
@@ -272,7 +272,7 @@ func TestAuthentication(t *testing.T) {
 	assert.Equal(t, "200 OK\nContent-Type: text/plain; charset=utf-8\n\n1a2b3c\n", got)
 }
 
-// hiding is a writer that does not tell what it wraps.
+// hiding is a writer that hides what it wraps.
 type hiding struct{ http.ResponseWriter }
 
 func TestMiddlewareMayWrapTheWriter(t *testing.T) {

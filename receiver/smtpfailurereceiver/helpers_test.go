@@ -31,7 +31,7 @@ import (
 	"github.com/smtpfailure/opentelemetry-collector-smtpfailure/receiver/smtpfailurereceiver/internal/metadata"
 )
 
-var exhaustive = flag.Bool("exhaustive", false, "send as many reports as the documents tell of, which takes minutes")
+var exhaustive = flag.Bool("exhaustive", false, "send as many reports as the documents name, which takes minutes")
 
 // testTimeout bounds the wait for what has to happen in a test.
 const testTimeout = 20 * time.Second

@@ -102,7 +102,8 @@ func removeStaleSocket(ctx context.Context, path string) {
 }
 
 // serverLog logs the errors that net/http reports of connections, most of which anyone can cause.
-// Their texts hold addresses and parts of what was sent, so that limited could not tell repeats.
+// Their texts are fields, since they hold addresses and parts of what was sent: as messages, no two
+// would be the same, and limited would let all through.
 type serverLog struct{ logger *zap.Logger }
 
 // maxServerLog is the number of bytes of an error that are logged.
@@ -355,7 +356,7 @@ func responseToBodyError(err error) *response {
 // fail responds to a request that ended in an error.
 func (r *smtpFailureReceiver) fail(w http.ResponseWriter, req *http.Request, err error) {
 	if refusal, ok := errors.AsType[*signature.Refusal](err); ok {
-		// The reason is in the message, so that limited tells one from another.
+		// The reason is in the message, so that limited counts each reason apart.
 		r.logger.Warn("A call was refused: " + refusal.Reason)
 		r.telemetry.refused(req.Context(), refusal.Reason)
 		w.Header().Set("WWW-Authenticate", "Signature")
@@ -365,7 +366,7 @@ func (r *smtpFailureReceiver) fail(w http.ResponseWriter, req *http.Request, err
 }
 
 // handleServerError responds to what confighttp refuses. An unknown coding, and a size that snappy
-// declares, are told by confighttp's text only; TestConfighttpErrorTexts notices when it changes.
+// declares, are known by confighttp's text only; TestConfighttpErrorTexts notices when it changes.
 func (r *smtpFailureReceiver) handleServerError(w http.ResponseWriter, req *http.Request, text string, status int) {
 	if status == http.StatusUnauthorized {
 		respond(w, req, responseUnauthorized, "")

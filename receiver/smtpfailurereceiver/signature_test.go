@@ -207,9 +207,9 @@ func TestKnownKeysSurviveARestart(t *testing.T) {
 		config.Storage = &storageID
 		host := newStorageHost(t, directory)
 		run := startRunOn(t, host, config, func(r *smtpFailureReceiver) { r.resolver = keyRecords() })
-		assert.Equal(t, known, string(run.receiver.ledger.Value(keptKnownKeys)))
+		assert.Equal(t, known, string(run.receiver.ledger.Value(storedKnownKeys)))
 		assert.Equal(t, "200 OK\n", run.exchange(t, newSigned("id=1").Sign()))
-		assert.Equal(t, signaturetest.KeyName, string(run.receiver.ledger.Value(keptKnownKeys)))
+		assert.Equal(t, signaturetest.KeyName, string(run.receiver.ledger.Value(storedKnownKeys)))
 		require.NoError(t, run.receiver.Shutdown(t.Context()))
 	}
 }

@@ -213,7 +213,7 @@ func TestStoreFailsAndWorksAgain(t *testing.T) {
 	require.NoError(t, run.receiver.flush(t.Context()), "the totals still go out")
 	for range 2 {
 		event := <-host.status
-		assert.Equal(t, componentstatus.StatusRecoverableError, event.Status(), "each signal is told")
+		assert.Equal(t, componentstatus.StatusRecoverableError, event.Status(), "each signal gets it")
 		require.ErrorContains(t, event.Err(), "no space left on device")
 	}
 
@@ -276,7 +276,7 @@ func TestEveryReceiverHasItsOwnStore(t *testing.T) {
 	assert.Equal(t, http.StatusOK, first.post(t, "id=1").status)
 	assert.Equal(t, http.StatusOK, second.post(t, "id=1").status)
 	assert.Equal(t, 1, second.logs.LogRecordCount())
-	assert.NotEqual(t, first.receiver.ledger.Value(keptInstanceID), second.receiver.ledger.Value(keptInstanceID), "and never shares a series")
+	assert.NotEqual(t, first.receiver.ledger.Value(storedInstanceID), second.receiver.ledger.Value(storedInstanceID), "and never shares a series")
 	files, err := filepath.Glob(filepath.Join(directory, "*"))
 	require.NoError(t, err)
 	assert.Len(t, files, 2)

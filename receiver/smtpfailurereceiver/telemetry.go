@@ -42,7 +42,7 @@ const (
 // selfTelemetry is what the receiver says of itself. It never holds a payload or an address.
 type selfTelemetry struct {
 	builder *metadata.TelemetryBuilder
-	// receiver tells one receiver from another: all in a collector share the instruments.
+	// receiver identifies the receiver, since all in a collector share the instruments.
 	receiver attribute.KeyValue
 
 	// The attributes of what is measured for each request are made once, which saves 3 % of a call.
@@ -223,7 +223,7 @@ var otelhttpMetrics = [...]string{
 }
 
 // instrumentIfSeen has confighttp leave out otelhttp, which takes half as long as all that is done
-// for a report, where nobody sees what it tells: nothing is traced, and its metrics are dropped, as
+// for a report, where nobody sees its telemetry: nothing is traced, and its metrics are dropped, as
 // a collector does by default.
 func instrumentIfSeen(provider metric.MeterProvider) (confighttp.ToServerOption, error) {
 	meter := provider.Meter(otelhttpScope)
