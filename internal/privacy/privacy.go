@@ -56,22 +56,22 @@ func (p *Policy) Apply(e *webhook.Event) {
 	r := p.newRedactor(e)
 	// A new event, so that fields that are not named here are left out.
 	kept := webhook.Event{
-		Kind:         e.Kind,
-		ID:           r.redact(e.ID, false),
-		Type:         e.Type,
-		Code:         e.Code,
-		Extended:     e.Extended,
-		Time:         e.Time,
-		Arrived:      e.Arrived,
-		Dropped:      e.Dropped,
-		Anomalies:    e.Anomalies,
-		Class:        e.Class,
-		Asynchronous: e.Asynchronous,
-		Cause:        e.Cause,
-		DecidedBy:    e.DecidedBy,
-		Account:      e.Account,
-		Identity:     e.Identity,
-		Tags:         r.redactAll(e.Tags),
+		Kind:      e.Kind,
+		ID:        r.redact(e.ID, false),
+		Type:      e.Type,
+		Code:      e.Code,
+		Extended:  e.Extended,
+		Time:      e.Time,
+		Arrived:   e.Arrived,
+		Dropped:   e.Dropped,
+		Anomalies: e.Anomalies,
+		Class:     e.Class,
+		Mode:      e.Mode,
+		Cause:     e.Cause,
+		DecidedBy: e.DecidedBy,
+		Account:   e.Account,
+		Identity:  e.Identity,
+		Tags:      r.redactAll(e.Tags),
 	}
 	if slices.Contains(actions, e.Action) {
 		kept.Action = e.Action

@@ -72,7 +72,7 @@ func TestApply(t *testing.T) {
 	mac := hmac.New(sha256.New, testKey)
 	mac.Write([]byte("jane.doe@acme.example"))
 	kept := webhook.Event{
-		ID: "7-[recipient]-<1@bob.example>", Type: "failure", Action: "failed", State: "at [recipient] for bob@acme.test",
+		ID: "7-[recipient]-<1@bob.example>", Type: "failure", Mode: webhook.ModeSynchronous, Action: "failed", State: "at [recipient] for bob@acme.test",
 		Code: 550, Extended: smtpstatus.Enhanced{Class: 5, Subject: 1, Detail: 1}, Class: smtpstatus.ClassPermanent,
 		Time: time.Unix(1795256098, 0).UTC(), Arrived: time.Unix(1795256100, 0).UTC(), Account: "account",
 		Tags: []string{"news", "for-[recipient]"}, Anomalies: []string{"timestamp"},

@@ -211,7 +211,10 @@ func (b *eventBuilder) derive() {
 		return
 	}
 	b.readDescription()
-	b.Asynchronous = b.State == StateBounce
+	b.Mode = ModeSynchronous
+	if b.State == stateBounce {
+		b.Mode = ModeAsynchronous
+	}
 	b.Class = smtpstatus.Class(b.Extended, b.Code)
 	b.Cause, b.DecidedBy = b.Causes.Cause(b.Description, b.Extended, b.Code, b.State)
 }

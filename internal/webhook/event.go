@@ -27,7 +27,7 @@ type Event struct {
 	Type string
 	// Action is "failure" or "failed" as documented, or another word in lower case.
 	Action string
-	// State is the step of the SMTP conversation that failed, in lower case, or StateBounce.
+	// State is the step of the SMTP conversation that failed, in lower case, or "bounce".
 	State string
 	// Recipient is the message's recipient as sent.
 	Recipient string
@@ -56,8 +56,8 @@ type Event struct {
 
 	// Class is one of smtpstatus.ClassPermanent, ClassTransient and ClassUnknown.
 	Class string
-	// Asynchronous reports whether the message was accepted first and bounced later.
-	Asynchronous bool
+	// Mode is ModeSynchronous or ModeAsynchronous.
+	Mode string
 	// Cause is why it failed, one of smtpstatus.CauseNames, and DecidedBy is what decided it.
 	Cause     string
 	DecidedBy smtpstatus.DecidedBy
@@ -100,8 +100,13 @@ func (e *Event) Variable(name string) string {
 	return ""
 }
 
-// StateBounce is the state of an asynchronous failure.
-const StateBounce = "bounce"
+// The modes of a failure: the message was refused in the SMTP conversation, or it was accepted and
+// bounced later, which its state says.
+const (
+	ModeSynchronous  = "synchronous"
+	ModeAsynchronous = "asynchronous"
+	stateBounce      = "bounce"
+)
 
 // Summary returns code, enhanced status, cause and state in one line of text.
 func (e *Event) Summary() string {

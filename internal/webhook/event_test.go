@@ -29,7 +29,7 @@ func TestClassCauseAndSummary(t *testing.T) {
 		e := mustForm(t, "id=1&"+tc.body)
 		assert.Equal(t, tc.class, e.Class, tc.body)
 		assert.Equal(t, tc.summary, e.Summary(), tc.body)
-		assert.Equal(t, e.State == "bounce", e.Asynchronous, tc.body)
+		assert.Equal(t, e.State == "bounce", e.Mode == ModeAsynchronous, tc.body)
 	}
 }
 

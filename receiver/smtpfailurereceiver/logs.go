@@ -92,14 +92,6 @@ func putRecord(e *webhook.Event, record plog.LogRecord) {
 	}
 }
 
-// modeOf returns whether the message was refused at once, or a bounce came back later.
-func modeOf(e *webhook.Event) string {
-	if e.Asynchronous {
-		return "asynchronous"
-	}
-	return "synchronous"
-}
-
 func putSlice(attributes pcommon.Map, name string, values []string) {
 	if len(values) == 0 {
 		return

@@ -43,7 +43,7 @@ var eventAttributes = []eventAttribute{
 	{attributeCode, func(e *webhook.Event, _ string) attributeValue { return attributeValue{number: int64(e.Code)} }},
 	{attributeExtended, func(e *webhook.Event, _ string) attributeValue { return attributeValue{text: e.Extended.String()} }},
 	{attributeState, func(e *webhook.Event, _ string) attributeValue { return attributeValue{text: e.State} }},
-	{attributeMode, func(e *webhook.Event, _ string) attributeValue { return attributeValue{text: modeOf(e)} }},
+	{attributeMode, func(e *webhook.Event, _ string) attributeValue { return attributeValue{text: e.Mode} }},
 	{attributeClass, func(e *webhook.Event, _ string) attributeValue { return attributeValue{text: e.Class} }},
 	{attributeCause, func(e *webhook.Event, _ string) attributeValue { return attributeValue{text: e.Cause} }},
 	{attributeDomain, func(e *webhook.Event, _ string) attributeValue { return attributeValue{text: e.Domain} }},
