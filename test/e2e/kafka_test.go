@@ -40,15 +40,16 @@ func startProducer(t *testing.T, broker, example string, environment ...string) 
 // metrics.
 func startConsumer(t *testing.T, broker, group, logs, metrics string) *collector {
 	t.Helper()
-	return startExample(t, "kafka-consumer",
-		[]string{
-			"KAFKA_BROKER=" + broker, "KAFKA_GROUP=" + group,
-			"LOKI_ENDPOINT=" + logs, "PROMETHEUS_OTLP_ENDPOINT=" + metrics,
-		},
-		"receivers::kafka::error_backoff::initial_interval=100ms",
-		// How long the partitions of one that was killed wait for it.
-		"receivers::kafka::session_timeout=2s",
-		"receivers::kafka::heartbeat_interval=500ms")
+	var settings []string
+	for _, receiver := range []string{"receivers::kafka/logs::", "receivers::kafka/metrics::"} {
+		settings = append(settings, receiver+"error_backoff::initial_interval=100ms",
+			// How long the partitions of one that was killed wait for it.
+			receiver+"session_timeout=2s", receiver+"heartbeat_interval=500ms")
+	}
+	return startExample(t, "kafka-consumer", []string{
+		"KAFKA_BROKER=" + broker, "KAFKA_GROUP=" + group,
+		"LOKI_ENDPOINT=" + logs, "PROMETHEUS_OTLP_ENDPOINT=" + metrics,
+	}, settings...)
 }
 
 // TestKafka sends reports through Kafka with the two examples and kills both collectors meanwhile.
