@@ -8,8 +8,8 @@
 //	   └───────────── TTL, MaxEntries ───────────┘
 //
 // A second Begin of a report in flight waits for the first. After Release, which is for reports
-// that the logs pipelines did not take, nothing was counted. A committed report is final: a repeat
-// is neither counted nor handed to the pipelines again.
+// that the logs pipelines did not accept, nothing was counted. A committed report is final: a
+// repeat is neither counted nor exported again.
 //
 // If the write of a commit fails, its reports stay in flight, and the next Begin or Collect tries
 // again. Until a write works no Begin succeeds, so that the pipelines get nothing that cannot be
@@ -21,8 +21,8 @@
 // storage extension.
 //
 // A log record reaches the pipelines twice if the process dies between their acceptance and the
-// write, or if only some of several pipelines took it before Release. A delta is sent twice if the
-// process dies between its sending and the write of its acknowledgement.
+// write, or if only some of several pipelines accepted it before Release. A delta is sent twice if
+// the process dies between its sending and the write of its acknowledgement.
 package ledger
 
 import (
@@ -43,7 +43,7 @@ type ID [16]byte
 type Outcome byte
 
 const (
-	// Accepted means that the logs pipelines took the report.
+	// Accepted means that the logs pipelines accepted the report.
 	Accepted Outcome = 1 + iota
 	// Refused means that the logs pipelines refused the report for good.
 	Refused
@@ -353,8 +353,8 @@ func (l *Ledger) Collect(ctx context.Context) (c *Collection, err error) {
 	return c, nil
 }
 
-// Acknowledge notes that the metrics pipelines took a collection, if it is the last one. The error
-// wraps ErrStore; the next write that works makes up for it.
+// Acknowledge notes that the metrics pipelines accepted a collection, if it is the last one. The
+// error wraps ErrStore; the next write that works makes up for it.
 func (l *Ledger) Acknowledge(ctx context.Context, number uint64) error {
 	return l.change(ctx, func() *record { return l.acknowledge(number) })
 }

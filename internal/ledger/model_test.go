@@ -18,8 +18,10 @@ import (
 //
 //   - what was acknowledged is counted once, and known for as long as TTL and MaxEntries say;
 //   - what was not acknowledged is counted at most once;
-//   - a log record is handed over once, and once more for each crash before its commit was known to work;
-//   - a backend of totals sees no value go back and each series start with zero, and its sum is exact;
+//   - a log record is exported once, and once more for each crash before its commit was known to
+//     work;
+//   - a backend of totals sees no value go back and each series start with zero, and its sum is
+//     exact;
 //   - a backend of deltas is exact, but for those it took whose acknowledgement a crash lost.
 //
 // In the end everything is sent again until it is acknowledged.
@@ -73,9 +75,9 @@ type modelReport struct {
 	acknowledged bool
 	// uncertain reports whether its commit failed, and may work yet.
 	uncertain bool
-	// handedOver is how often the pipelines got it, allowed how often they may have.
-	handedOver, allowed int
-	committed           time.Time // or tried to be
+	// exported is how often the pipelines got it, allowed how often they may have.
+	exported, allowed int
+	committed         time.Time // or tried to be
 }
 
 func newModel(t *testing.T, seed uint64, stats *modelStats) *model {
@@ -209,7 +211,7 @@ func (m *model) send(numbers []int) {
 		case errors.Is(err, ErrStore):
 		case known != 0:
 			require.Equal(m.t, r.outcome, known, r.name)
-			require.NotZero(m.t, r.handedOver, r.name)
+			require.NotZero(m.t, r.exported, r.name)
 			m.stats.Repeats++
 			if r.uncertain {
 				m.stats.FoundCommitted++
@@ -219,16 +221,16 @@ func (m *model) send(numbers []int) {
 			require.NoError(m.t, err)
 			if r.acknowledged || len(m.reports) >= m.MaxEntries {
 				// It was forgotten, and begins anew.
-				r.allowed, r.acknowledged = r.handedOver+1, false
+				r.allowed, r.acknowledged = r.exported+1, false
 			}
 			if m.random.IntN(4) == 0 {
 				m.t.Logf("%s is refused for now", r.name)
 				attempt.Release()
 				continue
 			}
-			r.handedOver++
-			require.LessOrEqual(m.t, r.handedOver, r.allowed, "%s was handed over too often", r.name)
-			if r.handedOver > 1 {
+			r.exported++
+			require.LessOrEqual(m.t, r.exported, r.allowed, "%s was exported too often", r.name)
+			if r.exported > 1 {
 				m.stats.HandedOverAgain++
 			}
 			r.uncertain, r.committed = true, m.now()
@@ -302,7 +304,7 @@ func (m *model) flush() {
 func (m *model) check() {
 	counted := totals(m.ledger, "by report")
 	for _, r := range m.reports {
-		least, most := int64(0), int64(r.handedOver)
+		least, most := int64(0), int64(r.exported)
 		if r.acknowledged {
 			least = 1
 		}

@@ -68,7 +68,7 @@ type fakeDNS struct {
 	hook    func(ctx context.Context, name string) // called between question and answer
 	asked   map[string]int
 	current int
-	most    int // lookups at once
+	peak    int // of lookups at once
 }
 
 func newFakeDNS() *fakeDNS {
@@ -86,7 +86,7 @@ func (d *fakeDNS) LookupTXT(ctx context.Context, name string) ([]string, error) 
 	defer d.mu.Unlock()
 	d.asked[name]++
 	d.current++
-	d.most = max(d.most, d.current)
+	d.peak = max(d.peak, d.current)
 	records := d.records[name]
 	if hook := d.hook; hook != nil {
 		d.mu.Unlock()

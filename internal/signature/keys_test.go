@@ -307,7 +307,7 @@ func TestFloodOfUnknownNames(t *testing.T) {
 		assert.LessOrEqual(t, time.Since(began), time.Second+unknownTimeout+100*time.Millisecond)
 		wg.Wait()
 		assert.InDelta(t, inTime, f.looked()[LookupAbsent], 1, "the last one's turn comes as its time is over")
-		assert.LessOrEqual(t, f.dns.most, unknownAtOnce+1)
+		assert.LessOrEqual(t, f.dns.peak, unknownAtOnce+1)
 		assert.Equal(t, maxUnknown-1, f.keys.unknown.Len(), "one became known")
 		assert.Equal(t, accepted, f.sendGood(t))
 		assert.Equal(t, 1, f.dns.count(goodName), "none of them evicts it")

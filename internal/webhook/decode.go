@@ -39,7 +39,7 @@ var (
 type NotAcceptedError struct{ Kind Kind }
 
 func (e *NotAcceptedError) Error() string {
-	return "type is " + e.Kind.String() + ", which is not taken"
+	return "type is " + e.Kind.String() + ", which is not accepted"
 }
 
 // Decoder reads calls. The zero value accepts failures only.
@@ -302,14 +302,14 @@ func (v *Variable) shorten() bool {
 }
 
 // Cut returns the whole characters of a text that fit into so many bytes.
-func Cut(text string, most int) string {
-	if len(text) <= most {
+func Cut(text string, maxBytes int) string {
+	if len(text) <= maxBytes {
 		return text
 	}
-	for !utf8.RuneStart(text[most]) {
-		most--
+	for !utf8.RuneStart(text[maxBytes]) {
+		maxBytes--
 	}
-	return text[:most]
+	return text[:maxBytes]
 }
 
 // HasField reports whether a variable of this name has a field of its own, or cannot exist.

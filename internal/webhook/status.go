@@ -105,9 +105,9 @@ func oneSpelling(s string) string {
 
 // parseNumber reads a decimal number, unlike ParseFloat no hexadecimal one and no word.
 func parseNumber(s string) (float64, bool) {
-	const most = 64
+	const maxLength = 64
 	for i := range len(s) {
-		if c := s[i]; i == most || !isDigit(c) && c != '.' && c != '+' && c != '-' && c != 'e' && c != 'E' {
+		if c := s[i]; i == maxLength || !isDigit(c) && c != '.' && c != '+' && c != '-' && c != 'e' && c != 'E' {
 			return 0, false
 		}
 	}

@@ -33,13 +33,13 @@ func (b *eventBuilder) readTime() {
 // parseTime reads Unix seconds or a date and a time of day. Zero is an unset time, and nanoseconds
 // overflow past 2262, as milliseconds in place of seconds would.
 func (d *Decoder) parseTime(s string) (time.Time, bool) {
-	const most = math.MaxInt64 / float64(time.Second)
+	const maxSeconds = math.MaxInt64 / float64(time.Second)
 	if seconds, ok := parseNumber(s); ok {
 		// A number of this size is exact to the microsecond.
-		return time.UnixMicro(int64(math.Round(seconds * 1e6))).UTC(), 0 < seconds && seconds < most
+		return time.UnixMicro(int64(math.Round(seconds * 1e6))).UTC(), 0 < seconds && seconds < maxSeconds
 	}
 	at, ok := d.parseDateTime(s)
-	return at.UTC(), ok && at.Unix() > 0 && float64(at.Unix()) < most-1
+	return at.UTC(), ok && at.Unix() > 0 && float64(at.Unix()) < maxSeconds-1
 }
 
 // layouts are the accepted spellings of the time zone, or none.
@@ -49,8 +49,8 @@ var clockReplacer = strings.NewReplacer(" ", "", "UTC", "Z", "GMT", "Z")
 
 // parseDateTime reads YYYY-MM-DD HH:MM:SS, also with a T, a fraction, or a time zone.
 func (d *Decoder) parseDateTime(s string) (time.Time, bool) {
-	const date, most = len(time.DateOnly), 64
-	if len(s) <= date || len(s) > most || !strings.ContainsRune(" Tt", rune(s[date])) {
+	const date, maxLength = len(time.DateOnly), 64
+	if len(s) <= date || len(s) > maxLength || !strings.ContainsRune(" Tt", rune(s[date])) {
 		return time.Time{}, false
 	}
 	location := cmp.Or(d.Location, time.UTC)

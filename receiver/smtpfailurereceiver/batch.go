@@ -59,15 +59,15 @@ type queuedEvent struct {
 
 // batcher has events share ConsumeLogs and Commit. While batches are quick, each event is one of
 // its own; while they wait for a disk or a network, the events that come meanwhile are the next
-// one, which doubles what a receiver with a store can take. No event waits for a timer, and each
+// one, which doubles what a receiver with a store can accept. No event waits for a timer, and each
 // batch is run by the goroutine of its first event.
 type batcher struct {
 	process func([]*queuedEvent)
 	now     func() time.Time
-	// most is the number of reports in a batch.
-	most int
-	// room is what is left of maxWaiting.
-	room *semaphore.Weighted
+	// maxReports is the number of reports in a batch.
+	maxReports int
+	// slots are those of maxWaiting.
+	slots *semaphore.Weighted
 
 	mu      sync.Mutex
 	waiting []*queuedEvent
@@ -77,11 +77,11 @@ type batcher struct {
 }
 
 func newBatcher(process func([]*queuedEvent), now func() time.Time) *batcher {
-	return &batcher{process: process, now: now, most: maxBatchReports, room: semaphore.NewWeighted(maxWaiting)}
+	return &batcher{process: process, now: now, maxReports: maxBatchReports, slots: semaphore.NewWeighted(maxWaiting)}
 }
 
 // do has an event processed and returns its error. It returns the context's when that ends before;
-// the event is processed all the same. The caller has to have acquired room, which do gives back.
+// the event is processed all the same. The caller has to have acquired a slot, which do gives back.
 func (b *batcher) do(ctx context.Context, event *queuedEvent) error {
 	event.batch = make(chan []*queuedEvent, 1)
 	b.add(event)
@@ -104,7 +104,7 @@ func (b *batcher) add(event *queuedEvent) {
 	defer b.mu.Unlock()
 	b.waiting = append(b.waiting, event)
 	share := b.took >= quickBatch && b.now().Sub(b.began) <= slowBatch
-	if b.running == 0 || b.most == 1 || b.running < maxBatches && !share {
+	if b.running == 0 || b.maxReports == 1 || b.running < maxBatches && !share {
 		b.start()
 	}
 }
@@ -112,7 +112,7 @@ func (b *batcher) add(event *queuedEvent) {
 // start takes the next batch from what waits, and has it run. The lock is held.
 func (b *batcher) start() {
 	n, bytes := 0, 0
-	for n < min(len(b.waiting), b.most) && (n == 0 || bytes+b.waiting[n].size <= maxBatchBytes) {
+	for n < min(len(b.waiting), b.maxReports) && (n == 0 || bytes+b.waiting[n].size <= maxBatchBytes) {
 		bytes += b.waiting[n].size
 		n++
 	}
@@ -135,7 +135,7 @@ func (b *batcher) run(batch []*queuedEvent) {
 	for _, event := range batch {
 		close(event.batch)
 	}
-	b.room.Release(int64(len(batch)))
+	b.slots.Release(int64(len(batch)))
 
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -162,10 +162,10 @@ func (b *batcher) abandon(event *queuedEvent) {
 
 // wait returns when no report waits for its outcome, or with an error when the context ends before.
 func (b *batcher) wait(ctx context.Context) error {
-	if err := b.room.Acquire(ctx, maxWaiting); err != nil {
+	if err := b.slots.Acquire(ctx, maxWaiting); err != nil {
 		return fmt.Errorf("reports were under way: %w", err)
 	}
-	b.room.Release(maxWaiting)
+	b.slots.Release(maxWaiting)
 	return nil
 }
 
@@ -234,7 +234,7 @@ func (r *smtpFailureReceiver) consumeLogs(batch []*queuedEvent) error {
 			trace.SpanFromContext(operation).AddLink(trace.Link{SpanContext: event.span})
 		}
 	}
-	if r.batches.most == 1 {
+	if r.batches.maxReports == 1 {
 		operation = client.NewContext(operation, batch[0].client)
 	}
 	err := r.guard(func() error {

@@ -184,7 +184,7 @@ func startBatches(t *testing.T) (b *batcher, send func(ctx context.Context) erro
 		<-release
 	}, time.Now)
 	send = func(ctx context.Context) error {
-		require.True(t, b.room.TryAcquire(1))
+		require.True(t, b.slots.TryAcquire(1))
 		var err error
 		go func() { err = b.do(ctx, new(queuedEvent)) }()
 		synctest.Wait()
@@ -248,12 +248,12 @@ func TestAbandonedCallIsProcessed(t *testing.T) {
 }
 
 func TestTooManyWaiting(t *testing.T) {
-	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { require.True(t, r.batches.room.TryAcquire(maxWaiting)) })
+	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { require.True(t, r.batches.slots.TryAcquire(maxWaiting)) })
 	got := run.post(t, "id=1")
 	assert.Equal(t, http.StatusServiceUnavailable, got.status)
 	assert.Equal(t, retryAfter, got.header.Get("Retry-After"))
 	assert.Equal(t, "1", run.count(t, requests("too_many_waiting", 503)))
-	run.receiver.batches.room.Release(maxWaiting)
+	run.receiver.batches.slots.Release(maxWaiting)
 	assert.Equal(t, http.StatusOK, run.post(t, "id=1").status)
 }
 

@@ -57,9 +57,9 @@ func TestAllocations(t *testing.T) {
 		{"build a log record", 33, func() { newLogs(batch, resource, "test") }},
 		{"count", 9, counting(t, 1000)},
 		{"send 1,000 series", 14100, flushing(t, 1000)},
-		{"a form from headers to answer", 87, sending(t, "form")},
-		{"JSON from headers to answer", 110, sending(t, "JSON")},
-		{"a repeat from headers to answer", 35, sending(t, "repeat")},
+		{"a form from headers to response", 87, sending(t, "form")},
+		{"JSON from headers to response", 110, sending(t, "JSON")},
+		{"a repeat from headers to response", 35, sending(t, "repeat")},
 	} {
 		t.Run(stage.name, func(t *testing.T) {
 			// Of many runs, because some allocate for later ones too.

@@ -92,7 +92,7 @@ func (l countingListener) Accept() (net.Conn, error) {
 	counted := &connection{Conn: conn, all: l.connections, number: l.next}
 	l.open[counted] = struct{}{}
 	l.used += l.base
-	l.makeRoom()
+	l.evict()
 	return counted, nil
 }
 
@@ -102,7 +102,7 @@ func (c *connection) Read(p []byte) (int, error) {
 	c.all.mu.Lock()
 	defer c.all.mu.Unlock()
 	c.setSent(c.sent + n)
-	c.all.makeRoom()
+	c.all.evict()
 	return n, err
 }
 
@@ -130,9 +130,9 @@ func (c *connection) setSent(sent int) {
 	}
 }
 
-// makeRoom closes connections until an eighth of the bound is free, if it is passed. The lock is
+// evict closes connections until an eighth of the bound is free, if it is passed. The lock is
 // held.
-func (c *connections) makeRoom() {
+func (c *connections) evict() {
 	if c.used <= c.max {
 		return
 	}

@@ -176,12 +176,12 @@ func (r *smtpFailureReceiver) readBody(state *requestState, req *http.Request) (
 // accept has an event exported and counted, once however often it is sent. It returns an error if
 // the event has to be sent again.
 func (r *smtpFailureReceiver) accept(ctx context.Context, event *queuedEvent) (*response, error) {
-	if !r.batches.room.TryAcquire(1) {
+	if !r.batches.slots.TryAcquire(1) {
 		return nil, errTooManyWaiting
 	}
 	attempt, known, err := r.ledger.Begin(ctx, event.Kind.String(), ledger.ID(event.Identity))
 	if attempt == nil {
-		r.batches.room.Release(1)
+		r.batches.slots.Release(1)
 		if err != nil {
 			return nil, err
 		}

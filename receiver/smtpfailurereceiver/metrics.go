@@ -98,9 +98,9 @@ func putAttributes(key string, attributes pcommon.Map) {
 			rest = nil
 			return ""
 		}
-		taken := rest[n : n+int(length)]
+		value := rest[n : n+int(length)]
 		rest = rest[n+int(length):]
-		return string(taken)
+		return string(value)
 	}
 	for name := text(); len(rest) > 0; name = text() {
 		kind := rest[0]
@@ -184,7 +184,7 @@ func newCounters(config *Config) *counters {
 	}
 }
 
-// kinds of the events that are taken: failures first, and what else is counted.
+// kinds of the events that are accepted: failures first, and what else is counted.
 func (c *counters) kinds() []webhook.Kind {
 	kinds := []webhook.Kind{webhook.Failure}
 	for i := range c.instruments {

@@ -141,7 +141,7 @@ func newReceiver(settings receiver.Settings, config *Config) (*smtpFailureReceiv
 	r.batches = newBatcher(r.processBatch, func() time.Time { return r.now() })
 	if config.HTTP.IncludeMetadata || config.HTTP.Auth.HasValue() {
 		// Pipelines may look at who made a call, which those of a shared one do not know.
-		r.batches.most = 1
+		r.batches.maxReports = 1
 	}
 	return r, nil
 }

@@ -24,20 +24,20 @@ func newResource(configured map[string]string) pcommon.Resource {
 // collidingAttributes returns the resource attributes that an exporter would turn into a label that
 // the counters already have. It makes job and instance of the service.
 func collidingAttributes(config *Config) []string {
-	taken := map[string]bool{"job": true, "instance": true}
+	used := map[string]bool{"job": true, "instance": true}
 	for _, attribute := range eventAttributes {
-		taken[labelName(attribute.name)] = true
+		used[labelName(attribute.name)] = true
 	}
-	taken[labelName(overflowAttribute)] = true
+	used[labelName(overflowAttribute)] = true
 	for _, name := range config.CountBy {
-		taken[labelName(variablePrefix+name)] = true
+		used[labelName(variablePrefix+name)] = true
 	}
 	var colliding []string
 	for _, name := range slices.Sorted(maps.Keys(config.ResourceAttributes)) {
-		if taken[labelName(name)] {
+		if used[labelName(name)] {
 			colliding = append(colliding, name)
 		}
-		taken[labelName(name)] = true
+		used[labelName(name)] = true
 	}
 	return colliding
 }

@@ -209,7 +209,7 @@ func TestStoreFailsAndWorksAgain(t *testing.T) {
 	}
 	assert.Equal(t, http.StatusOK, run.post(t, "id=1").status, "what is known is known without the store")
 	assert.Equal(t, "3", run.count(t, requests("store_unavailable", 503)))
-	assert.Equal(t, 2, run.logs.LogRecordCount(), "after the first failure nothing is handed over that could not be kept")
+	assert.Equal(t, 2, run.logs.LogRecordCount(), "after the first failure nothing is exported that could not be kept")
 	require.NoError(t, run.receiver.flush(t.Context()), "the totals still go out")
 	for range 2 {
 		event := <-host.status
@@ -225,7 +225,7 @@ func TestStoreFailsAndWorksAgain(t *testing.T) {
 		assert.Equal(t, componentstatus.StatusOK, (<-host.status).Status())
 	}
 	require.NoError(t, run.receiver.Shutdown(t.Context()))
-	assert.Equal(t, 4, run.logs.LogRecordCount(), "no record was handed over twice")
+	assert.Equal(t, 4, run.logs.LogRecordCount(), "no record was exported twice")
 	assert.Equal(t, int64(4), totals(run.metrics)[failuresMetric])
 }
 

@@ -120,7 +120,7 @@ func (b *board) overview() {
 	}
 	b.number(number("Failures in the range", wholeNumber, total, "none counted",
 		"All reports that the receiver counted in the chosen time, whatever their tags. Compare it with what you "+
-			"sent in the row above, where deliveries are taken. Prometheus estimates it from its scrapes, so it can "+
+			"sent in the row above, where deliveries are accepted. Prometheus estimates it from its scrapes, so it can "+
 			"be slightly off; Matching records counts one by one. Click to see the records.",
 		b.records()), 0, "text")
 	b.number(number("Change", units.PercentUnit, total+" / ("+increaseBefore(b.all)+" > 0) - 1", "no earlier failures",

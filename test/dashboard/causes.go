@@ -19,7 +19,7 @@ var whoActs = map[string]string{
 	"reputation_block":      "Deliverability: your address, network or domain is blocked",
 	"spam_content":          "Author: the message, or a link in it, was taken for spam",
 	"virus":                 "Author: malware was found in the message",
-	"content_rejected":      "Author: a malformed message, or an attachment or form that is not taken",
+	"content_rejected":      "Author: a malformed message, or an attachment or form that is not accepted",
 	"message_too_large":     "Author: the message is too large",
 	"authentication_failed": "DNS: SPF, DKIM, DMARC or ARC failed or is missing",
 	"sender_rejected":       "Sender's set-up: the sender address was refused",

@@ -7,7 +7,7 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/units"
 )
 
-// What panels say where deliveries are not taken.
+// What panels say where deliveries are not accepted.
 const (
 	switchOn = "No deliveries: enable the metrics email.deliveries and email.deliveries.by_tag in the receiver, and add " +
 		"the sender's webhook for deliveries at the same URL"

@@ -260,7 +260,7 @@ func startAlerting(t *testing.T) *alerting {
 	a.until(t, `count(count by (job) (email_delivery_failures_total)) == 7`, hasResult)
 	a.failAsUsual(t)
 	a.until(t, `count(job_outcome:otelcol_smtp_failure_requests:increase15m{outcome="accepted"} > 0) == 7`, hasResult)
-	a.until(t, `job:otelcol_smtp_failure_requests_taken:increase1h{job="silent"} > 0`, hasResult)
+	a.until(t, `job:otelcol_smtp_failure_requests_accepted:increase1h{job="silent"} > 0`, hasResult)
 	a.until(t, `count(job_class:email_delivery_failures:increase15m_usual{job=~"mail|deferrals"}) >= 2`, hasResult)
 	a.until(t, `count(job_tag:email_delivery_failures_by_tag:increase1h{job="mail"}) == 3`, hasResult)
 	return a
@@ -286,8 +286,8 @@ func recordHistory(t *testing.T, data string, until time.Time) {
 			`smtp_response_status_code=%q,smtp_response_enhanced_status_code=%q}`, job, cause, code, status)
 	}
 	history := map[string]int{
-		`job:otelcol_smtp_failure_requests_taken:increase1h{job="silent"}`: 100,
-		`job:email_deliveries:increase1h{job="rates"}`:                     100,
+		`job:otelcol_smtp_failure_requests_accepted:increase1h{job="silent"}`: 100,
+		`job:email_deliveries:increase1h{job="rates"}`:                        100,
 	}
 	for _, job := range []string{"mail", "deferrals"} {
 		maps.Copy(history, map[string]int{

@@ -187,9 +187,9 @@ func TestNginx(t *testing.T) {
 
 	// Each connection repeats a call of its own, over and over.
 	var (
-		workers             sync.WaitGroup
-		restarted, over     atomic.Bool
-		taken, failed, lost atomic.Int64
+		workers                sync.WaitGroup
+		restarted, over        atomic.Bool
+		accepted, failed, lost atomic.Int64
 	)
 	for range connections {
 		r := signedCall("nginx")
@@ -208,7 +208,7 @@ func TestNginx(t *testing.T) {
 					got, err = w.exchange(raw)
 					switch {
 					case got.status == http.StatusOK:
-						taken.Add(1)
+						accepted.Add(1)
 					case begun:
 						failed.Add(1)
 					default:
@@ -222,13 +222,13 @@ func TestNginx(t *testing.T) {
 	defer workers.Wait()
 	defer over.Store(true)
 
-	proxy.eventually(t, "calls are taken", func() bool { return taken.Load() >= enough })
+	proxy.eventually(t, "calls are accepted", func() bool { return accepted.Load() >= enough })
 	assert.Zero(t, lost.Load(), "calls lost before the restart")
 	c.stop(t)
 	proxy.eventually(t, "calls are lost", func() bool { return lost.Load() >= connections })
 	c.start(t)
 	restarted.Store(true)
-	before := taken.Load()
-	proxy.eventually(t, "calls are taken again", func() bool { return taken.Load() >= before+enough })
+	before := accepted.Load()
+	proxy.eventually(t, "calls are accepted again", func() bool { return accepted.Load() >= before+enough })
 	assert.Zero(t, failed.Load(), "calls lost after the collector answered again")
 }

@@ -106,8 +106,8 @@ func testDiskFull(t *testing.T, c *collector, s *sink, fill, free func() error) 
 	require.NoError(t, fill())
 	accepted, refused := sendUntilRefused()
 	// After a write has failed, no record is exported until a write works.
-	handed := len(refused) - len(s.missing(idsOf(refused)))
-	assert.LessOrEqual(t, handed, 1+len(accepted), "reports that were refused and handed over")
+	exported := len(refused) - len(s.missing(idsOf(refused)))
+	assert.LessOrEqual(t, exported, 1+len(accepted), "reports that were refused and exported")
 	// What is known already needs no space.
 	require.NoError(t, sender.send(t.Context(), all))
 	require.NoError(t, free())
@@ -191,7 +191,7 @@ func TestHangingStore(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, http.StatusServiceUnavailable, status, r.ID)
 	}
-	assert.Len(t, s.missing(idsOf(reports[100:110])), 10, "nothing is handed over while the store hangs")
+	assert.Len(t, s.missing(idsOf(reports[100:110])), 10, "nothing is exported while the store hangs")
 	run(t, exec.Command("fsfreeze", "-u", store))
 	require.NoError(t, sender.send(t.Context(), reports))
 	waitForTotals(t, c, s, reports)

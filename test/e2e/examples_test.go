@@ -181,7 +181,7 @@ func TestOTLPBackends(t *testing.T) {
 					(backend.temporality == noMetrics || s.counted(backend.temporality) == 1)
 			})
 			assert.Equal(t, []string{"otlp-1"}, s.ids())
-			assert.Equal(t, 1, s.taken())
+			assert.Equal(t, 1, s.received())
 			for _, request := range s.got("") {
 				assert.Contains(t, []string{backend.path + "/v1/logs", backend.path + "/v1/metrics"}, request.path)
 				for name, want := range backend.header {
@@ -202,7 +202,7 @@ func TestRouting(t *testing.T) {
 		require.Equal(t, http.StatusOK, post(c.url(), form))
 	}
 	c.eventually(t, "all of it arrived", func() bool {
-		return permanent.taken()+rest.taken() >= 5 && len(rest.got("/v1/metrics")) > 0
+		return permanent.received()+rest.received() >= 5 && len(rest.got("/v1/metrics")) > 0
 	})
 	assert.Equal(t, []string{"route-0", "route-3"}, permanent.ids())
 	assert.Equal(t, []string{"route-1", "route-2", "route-4"}, rest.ids())
@@ -216,7 +216,7 @@ func TestRedaction(t *testing.T) {
 	c := startWithSink(t, "redaction", "OUR_OTLP_ENDPOINT="+ours.URL, "THEIR_OTLP_ENDPOINT="+theirs.URL)
 	postOne(t, c, "redacted-1")
 	c.eventually(t, "both have it", func() bool {
-		return ours.taken() > 0 && theirs.taken() > 0 && len(ours.got("/v1/metrics")) > 0
+		return ours.received() > 0 && theirs.received() > 0 && len(ours.got("/v1/metrics")) > 0
 	})
 	text := func(s *sink) (a *received, text string) {
 		require.Len(t, s.ids(), 1)

@@ -89,12 +89,12 @@ func TestFaults(t *testing.T) {
 	for id, n := range s.repeatsByReceiver() {
 		// A report is exported again only if one of its requests was cut off by a kill.
 		if cut := f.sender.cut[id]; n > cut {
-			t.Errorf("%s was handed over again %d times, and %d of its requests were cut off", id, n, cut)
+			t.Errorf("%s was exported again %d times, and %d of its requests were cut off", id, n, cut)
 			unexplained += n - cut
 		}
 	}
 	byReceiver, byExporter := s.repeats()
-	assert.LessOrEqual(t, byReceiver, f.explainedByReceiver(), "records handed over again")
+	assert.LessOrEqual(t, byReceiver, f.explainedByReceiver(), "records exported again")
 	assert.LessOrEqual(t, byExporter, f.explainedByExporter(), "records sent again")
 	f.print(t, unexplained, ids, want)
 }
@@ -272,7 +272,7 @@ func (f *faults) print(t *testing.T, unexplained int, ids []string, want totals)
 		{"accepted and lost", len(f.sink.missing(ids))},
 		{"miscounted", miscounted},
 		{
-			"surplus records handed over by the receiver",
+			"surplus records exported by the receiver",
 			fmt.Sprintf("%d; without a request that was cut off: %d; the kills explain up to %d",
 				byReceiver, unexplained, f.explainedByReceiver()),
 		},

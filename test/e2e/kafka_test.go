@@ -73,14 +73,14 @@ func TestKafka(t *testing.T) {
 	random.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	sender := newSender(producer.url(), 16, seed)
 	require.NoError(t, sender.send(t.Context(), list[:len(list)/2]))
-	consumer.eventually(t, "a part of it came through", func() bool { return s.taken() >= n/4 })
+	consumer.eventually(t, "a part of it came through", func() bool { return s.received() >= n/4 })
 
-	// Both collectors are killed, the consumer after the sink has taken what it sent and before it
+	// Both collectors are killed, the consumer after the sink has accepted what it sent and before it
 	// knows.
 	require.NoError(t, s.SetMode(otlpsink.HoldResponse))
-	before, sent := s.taken(), make(chan error, 1)
+	before, sent := s.received(), make(chan error, 1)
 	go func() { sent <- sender.send(t.Context(), list[len(list)/2:]) }()
-	consumer.eventually(t, "more of it came through", func() bool { return s.taken() > before })
+	consumer.eventually(t, "more of it came through", func() bool { return s.received() > before })
 	consumer.kill()
 	producer.kill()
 	require.NoError(t, s.SetMode(otlpsink.Accept))
@@ -93,9 +93,9 @@ func TestKafka(t *testing.T) {
 	s.checkRecords(t, ids)
 	s.checkSeries(t)
 	byReceiver, byExporter := s.repeats()
-	assert.Positive(t, byExporter, "the consumer was killed before it could know that its messages were taken")
-	t.Logf("%d distinct reports, %d posts: %d records; %d handed over again by the receiver, %d by Kafka",
-		n, len(list), s.taken(), byReceiver, byExporter)
+	assert.Positive(t, byExporter, "the consumer was killed before it could know that its messages were accepted")
+	t.Logf("%d distinct reports, %d posts: %d records; %d exported again by the receiver, %d by Kafka",
+		n, len(list), s.received(), byReceiver, byExporter)
 
 	t.Run("to Loki and Prometheus", func(t *testing.T) { testKafkaToServers(t, broker, start, reports) })
 }
@@ -199,7 +199,7 @@ func TestScaleOut(t *testing.T) {
 	assert.LessOrEqual(t, sender.requests-n/2, connections, "calls that failed while a replica was restarted")
 	waitUntilHas(t, consumer, s, ids, want)
 	assert.Equal(t, []string{"replica-0", "replica-1"}, s.instances())
-	assert.Equal(t, n, s.taken())
+	assert.Equal(t, n, s.received())
 
 	// Sent to both replicas, each report is a repeat for one and new to the other.
 	for _, replica := range replicas {
@@ -209,8 +209,8 @@ func TestScaleOut(t *testing.T) {
 		want[name] += value
 	}
 	waitUntilHas(t, consumer, s, ids, want)
-	consumer.eventually(t, "the repeats came through", func() bool { return s.taken() >= n+len(repeated) })
-	assert.Equal(t, n+len(repeated), s.taken())
+	consumer.eventually(t, "the repeats came through", func() bool { return s.received() >= n+len(repeated) })
+	assert.Equal(t, n+len(repeated), s.received())
 	// A record and its repeat have the same uid, though they come from two replicas without
 	// addresses.
 	s.checkRecords(t, ids)

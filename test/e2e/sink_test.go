@@ -43,7 +43,7 @@ type received struct {
 	records int
 	uids    map[string]bool
 	// observed are the times at which the receiver got the report. They are the same for a record
-	// that an exporter sends again, and another for one that the receiver hands over again.
+	// that an exporter sends again, and another for one that the receiver exports again.
 	observed map[pcommon.Timestamp]bool
 }
 
@@ -222,8 +222,8 @@ func (s *sink) missing(ids []string) []string {
 	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return s.records[id] != nil })
 }
 
-// taken returns the number of records that came in.
-func (s *sink) taken() (n int) {
+// received returns the number of records that came in.
+func (s *sink) received() (n int) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	for _, a := range s.records {
@@ -232,7 +232,7 @@ func (s *sink) taken() (n int) {
 	return n
 }
 
-// repeatsByReceiver returns how often the receiver handed over each report beyond once.
+// repeatsByReceiver returns how often the receiver exported each report beyond once.
 func (s *sink) repeatsByReceiver() map[string]int {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -246,12 +246,12 @@ func (s *sink) repeatsByReceiver() map[string]int {
 }
 
 // repeats returns how many records came in beyond one for each report: those that the receiver
-// handed over again, and those that an exporter sent again.
+// exported again, and those that an exporter sent again.
 func (s *sink) repeats() (byReceiver, byExporter int) {
 	for _, n := range s.repeatsByReceiver() {
 		byReceiver += n
 	}
-	return byReceiver, s.taken() - len(s.ids()) - byReceiver
+	return byReceiver, s.received() - len(s.ids()) - byReceiver
 }
 
 // has reports whether every report has its record, if it makes one, and the totals are right.

@@ -20,7 +20,7 @@ func checkAllArrived(t *testing.T, c *collector, s *sink, reports []*report) {
 	s.checkRecords(t, ids)
 	s.checkSeries(t)
 	byReceiver, _ := s.repeats()
-	assert.Zero(t, byReceiver, "records handed over again")
+	assert.Zero(t, byReceiver, "records exported again")
 }
 
 // TestStorageRestart restarts the collector: counters continue, and repeats of reports of earlier
