@@ -8,8 +8,8 @@
 //	   └───────────── TTL, MaxEntries ───────────┘
 //
 // A second Begin of a report in flight waits for the first. After Release, which is for reports
-// that the logs pipelines did not accept, nothing was counted. A committed report is final: a
-// repeat is neither counted nor exported again.
+// that the logs pipelines did not accept, nothing was counted. A committed report is final: a repeat
+// is neither counted nor exported again.
 //
 // If the write of a commit fails, its reports stay in flight, and the next Begin or Collect tries
 // again. Until a write works no Begin succeeds, so that the pipelines get nothing that cannot be
@@ -21,8 +21,8 @@
 // storage extension.
 //
 // A log record reaches the pipelines twice if the process dies between their acceptance and the
-// write, or if only some of several pipelines accepted it before Release. A delta is sent twice if
-// the process dies between its sending and the write of its acknowledgement.
+// write, or if only some of several pipelines accepted it before Release. A delta is sent twice if the
+// process dies between its sending and the write of its acknowledgement.
 package ledger
 
 import (
@@ -353,8 +353,8 @@ func (l *Ledger) Collect(ctx context.Context) (c *Collection, err error) {
 	return c, nil
 }
 
-// Acknowledge notes that the metrics pipelines accepted a collection, if it is the last one. The
-// error wraps ErrStore; the next write that works makes up for it.
+// Acknowledge notes that the metrics pipelines accepted a collection, if it is the last one. The error
+// wraps ErrStore; the next write that works makes up for it.
 func (l *Ledger) Acknowledge(ctx context.Context, number uint64) error {
 	return l.change(ctx, func() *record { return l.acknowledge(number) })
 }
@@ -399,7 +399,7 @@ func (l *Ledger) ForgetSeries(ctx context.Context, name string, content []byte) 
 	})
 }
 
-// Stats has figures of what is held.
+// Stats has the numbers of reports and series that are kept.
 type Stats struct {
 	Kinds   map[string]KindStats // without kinds of which nothing was committed
 	Metrics []MetricStats        // in the order of Options.Metrics
@@ -420,7 +420,7 @@ type MetricStats struct {
 	Overflowed int64
 }
 
-// Stats returns figures of what is held.
+// Stats returns the numbers of reports and series that are kept.
 func (l *Ledger) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -13,16 +13,14 @@ import (
 
 // TestModel plays random histories of a receiver: reports that come once and again, in batches;
 // logs pipelines that accept, and refuse for good or for now; writes that fail, with effect or
-// without; crashes at any write and between any two steps; restarts; metrics pipelines that take
+// without; crashes at any write and between any two steps; restarts; metrics pipelines that accept
 // and refuse; clocks that leap; checkpoints at any time. It checks that
 //
 //   - what was acknowledged is counted once, and known for as long as TTL and MaxEntries say;
 //   - what was not acknowledged is counted at most once;
-//   - a log record is exported once, and once more for each crash before its commit was known to
-//     work;
-//   - a backend of totals sees no value go back and each series start with zero, and its sum is
-//     exact;
-//   - a backend of deltas is exact, but for those it took whose acknowledgement a crash lost.
+//   - a log record is exported once, and once more for each crash before its commit was known to work;
+//   - a backend of totals sees no value go back and each series start with zero, and its sum is exact;
+//   - a backend of deltas is exact, but for those it accepted whose acknowledgement a crash lost.
 //
 // In the end everything is sent again until it is acknowledged.
 //
@@ -43,7 +41,7 @@ func TestModel(t *testing.T) {
 	t.Logf("%d histories: %+v", played, stats)
 	if played == histories {
 		require.NotZero(t, stats.FoundCommitted)
-		require.NotZero(t, stats.HandedOverAgain)
+		require.NotZero(t, stats.ExportedAgain)
 		require.NotZero(t, stats.DeltasTwice)
 	}
 }
@@ -52,7 +50,7 @@ func TestModel(t *testing.T) {
 type modelStats struct {
 	Reports, Acknowledged, Repeats, Crashes, Restarts, Flushes int
 	// FoundCommitted reports had been committed by a write that had failed or by a retry.
-	FoundCommitted, HandedOverAgain, DeltasTwice int
+	FoundCommitted, ExportedAgain, DeltasTwice int
 }
 
 type model struct {
@@ -75,9 +73,9 @@ type modelReport struct {
 	acknowledged bool
 	// uncertain reports whether its commit failed, and may work yet.
 	uncertain bool
-	// exported is how often the pipelines got it, allowed how often they may have.
+	// exported is how often the pipelines accepted it, allowed how often they may.
 	exported, allowed int
-	committed         time.Time // or tried to be
+	committed           time.Time // or tried to be
 }
 
 func newModel(t *testing.T, seed uint64, stats *modelStats) *model {
@@ -231,7 +229,7 @@ func (m *model) send(numbers []int) {
 			r.exported++
 			require.LessOrEqual(m.t, r.exported, r.allowed, "%s was exported too often", r.name)
 			if r.exported > 1 {
-				m.stats.HandedOverAgain++
+				m.stats.ExportedAgain++
 			}
 			r.uncertain, r.committed = true, m.now()
 			committing = append(committing, r)
@@ -284,11 +282,11 @@ func (m *model) flush() {
 		m.t.Log("flush: refused")
 		return
 	}
-	m.t.Log("flush: taken")
+	m.t.Log("flush: accepted")
 	m.stats.Flushes++
 	for _, metric := range c.Metrics {
 		for _, p := range metric.Points {
-			m.backend.take(metric.Name+"/"+p.Attributes, p)
+			m.backend.consume(metric.Name+"/"+p.Attributes, p)
 		}
 	}
 	if m.random.IntN(10) == 0 {
@@ -356,7 +354,7 @@ type backend struct {
 	t      *testing.T
 	delta  bool
 	series map[string]*backendSeries
-	// uncertain are deltas that it took and whose acknowledgement may not be stored.
+	// uncertain are deltas that it accepted and whose acknowledgement may not be stored.
 	uncertain map[string]int64
 }
 
@@ -389,7 +387,7 @@ func (b *backend) of(series string) *backendSeries {
 	return b.series[series]
 }
 
-func (b *backend) take(series string, p Point) {
+func (b *backend) consume(series string, p Point) {
 	s := b.of(series)
 	require.True(b.t, p.Start.Before(p.Time), "%s: %+v", series, p)
 	if b.delta {

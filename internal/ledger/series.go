@@ -91,7 +91,7 @@ func (l *Ledger) stageCount(count Count, now time.Time, committed int64) {
 	l.staged.series[s.staged-1].state.value++
 }
 
-// full reports whether the metric takes no more series but the overflow series.
+// full reports whether the metric may have no more series but the overflow series.
 func (l *Ledger) full(m *metric) bool {
 	limit := l.options.Limit
 	if _, ok := m.series[l.options.Overflow]; ok {
