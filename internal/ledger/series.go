@@ -19,32 +19,24 @@ const (
 
 // metric is one counter: a monotonic sum for each set of attributes.
 type metric struct {
-	// series has all series by their attributes, those that are staged only included.
-	series map[string]*series
-	// order has the committed series in the order in which they were created.
-	order []*series
-	// overflowed is the number of events that were counted in the overflow series.
-	overflowed int64
+	series     map[string]*series // by their attributes, those that are staged only included
+	order      []*series          // those that are committed, in the order of their creation
+	overflowed int64              // events that were counted in the overflow series
 }
 
 func newMetric() *metric { return &metric{series: make(map[string]*series)} }
 
 type series struct {
 	attributes string
-	// committed reports whether the series is in metric.order.
-	committed bool
-	// staged is one more than the index of the series in Ledger.staged, and 0 if it is not in
-	// there.
-	staged int
-	// sent is what the last collection has of the series.
-	sent reading
+	committed  bool    // whether it is in metric.order
+	staged     int     // one more than its index in Ledger.staged, and 0 if it is not in there
+	sent       reading // what the last collection has of it
 	seriesState
 }
 
 // reading is what a collection has of a series: its value, or if zero or ended only its first or
-// last point.
+// last point. That of a series that came after the collection is empty.
 type reading struct {
-	collection  uint64
 	value       int64
 	zero, ended bool
 }
@@ -243,7 +235,7 @@ func (l *Ledger) collect(now time.Time) *Collection {
 		m := l.metrics[name]
 		points := make([]Point, 0, len(m.order))
 		for _, s := range m.order {
-			s.sent = reading{collection: l.number, value: s.value}
+			s.sent = reading{value: s.value}
 			p := Point{Attributes: s.attributes, Start: time.Unix(0, s.start), Time: time.Unix(0, at), Value: s.value}
 			switch {
 			case l.stale(s, now):
@@ -283,9 +275,6 @@ func (l *Ledger) acknowledge(number uint64) *record {
 	}
 	for _, name := range l.options.Metrics {
 		for _, s := range l.metrics[name].order {
-			if s.sent.collection != number {
-				continue
-			}
 			op := seriesOp{opAcknowledge, name, s.attributes, s.seriesState}
 			switch {
 			case s.sent.zero:
