@@ -8,8 +8,8 @@
 //	   └───────────── TTL, MaxEntries ───────────┘
 //
 // A second Begin of a report in flight waits for the first. After Release, which is for reports
-// that the logs pipelines did not accept, nothing was counted. A committed report is final: a repeat
-// is neither counted nor exported again.
+// that the logs pipelines did not accept, nothing was counted. A committed report is final: a
+// repeat is neither counted nor exported again.
 //
 // If the write of a commit fails, its reports stay in flight, and the next Begin or Collect tries
 // again. Until a write works no Begin succeeds, so that the pipelines get nothing that cannot be
@@ -18,11 +18,7 @@
 // Each change is a record, which is applied in the same way when it is committed and when it is
 // loaded. One goroutine writes to the store; commits that wait at the same time share a write. When
 // many records were appended, a checkpoint replaces them all. This relies on atomic batches of the
-// storage extension.
-//
-// A log record reaches the pipelines twice if the process dies between their acceptance and the
-// write, or if only some of several pipelines accepted it before Release. A delta is sent twice if the
-// process dies between its sending and the write of its acknowledgement.
+// storage extension. docs/delivery.md lists what is not guaranteed.
 package ledger
 
 import (
@@ -63,27 +59,17 @@ var (
 
 // Options configure a ledger. All are required.
 type Options struct {
-	// Deduplicate is whether committed reports are remembered, of each kind at most MaxEntries, and
-	// each for TTL.
-	Deduplicate bool
-	TTL         time.Duration
-	MaxEntries  int
-	// WaitTimeout is how long Begin waits for a copy in flight, or for a failing store.
-	WaitTimeout time.Duration
+	Deduplicate bool          // whether committed reports are remembered
+	TTL         time.Duration // how long each is remembered
+	MaxEntries  int           // how many of each kind are remembered
+	WaitTimeout time.Duration // how long Begin waits for a copy in flight, or for a failing store
 
-	// Metrics are the names of the counters.
-	Metrics []string
-	// Delta is whether points have what came since the last acknowledged collection, and not
-	// totals.
-	Delta bool
-	// Limit is the number of series of each metric, at least 1. Beyond it, events are counted in
-	// one more series with the attributes Overflow.
-	Limit    int
-	Overflow string
-	// MaxStale is how long a series that is not counted is kept. Zero keeps it forever.
-	MaxStale time.Duration
+	Metrics  []string      // names of the counters
+	Delta    bool          // whether points have what came since the last acknowledged collection
+	Limit    int           // series of each metric, at least 1, beside the overflow series
+	Overflow string        // attributes of the series that counts what is beyond Limit
+	MaxStale time.Duration // how long a series that is not counted is kept; zero keeps it forever
 
-	// Now is the clock.
 	Now func() time.Time
 	// Health is called with an error when the store starts to fail, and with nil when it works
 	// again. Calls do not overlap.
@@ -103,15 +89,13 @@ type Ledger struct {
 	reports  map[string]*reportCache // by kind
 	values   map[string]string
 	metrics  map[string]*metric // also what the store has beside Options.Metrics
-	// number is that of the last collection.
-	number uint64
+	number   uint64             // of the last collection
 	// collected is the time of the last collection, latest that of the last point, and acknowledged
 	// that of the last acknowledged collection, in nanoseconds since 1970.
 	collected, latest, acknowledged int64
-	// staged is what is being committed and not applied yet.
-	staged record
-	// checkpointDue is whether the next write has to be a checkpoint.
-	checkpointDue bool
+
+	staged        record // what is being committed and not applied yet
+	checkpointDue bool   // whether the next write has to be a checkpoint
 }
 
 // New returns an empty ledger that is kept in memory only.
@@ -144,15 +128,7 @@ func open(ctx context.Context, s store, options Options, limits limits) (*Ledger
 	if err := s.claim(ctx); err != nil {
 		return nil, err
 	}
-	err := s.load(ctx, func(content []byte) error {
-		r, err := decodeRecord(content)
-		if err != nil {
-			return err
-		}
-		l.apply(r)
-		return nil
-	})
-	if err != nil {
+	if err := s.load(ctx, l.apply); err != nil {
 		return nil, err
 	}
 	l.finishLoad()
@@ -192,8 +168,7 @@ type Attempt struct {
 	ledger *Ledger
 	kind   string
 	id     ID
-	// done is closed when the report is not in flight any more. It is nil if nobody waits.
-	done chan error
+	done   chan error // is closed when the report is not in flight any more; nil if nobody waits
 }
 
 // Begin returns an attempt, which has to be committed or released, or the outcome if the report is
@@ -294,27 +269,6 @@ func (l *Ledger) Commit(ctx context.Context, entries []Entry) error {
 	return await(ctx, done)
 }
 
-func (l *Ledger) remember(r *report) {
-	if !l.options.Deduplicate {
-		return
-	}
-	cache := l.reports[r.kind]
-	if cache == nil {
-		cache = &reportCache{outcomes: make(map[ID]Outcome)}
-		l.reports[r.kind] = cache
-	}
-	if cache.outcomes[r.id] == 0 {
-		cache.insert(r, l.options.MaxEntries)
-	}
-}
-
-// expire forgets the reports that are older than the TTL.
-func (l *Ledger) expire(now time.Time) {
-	for _, cache := range l.reports {
-		cache.expire(l.monotonic(now) - int64(l.options.TTL))
-	}
-}
-
 // change applies the record that build returns, which has the lock, and waits until it is written.
 func (l *Ledger) change(ctx context.Context, build func() *record) error {
 	l.mu.Lock()
@@ -353,8 +307,8 @@ func (l *Ledger) Collect(ctx context.Context) (c *Collection, err error) {
 	return c, nil
 }
 
-// Acknowledge notes that the metrics pipelines accepted a collection, if it is the last one. The error
-// wraps ErrStore; the next write that works makes up for it.
+// Acknowledge notes that the metrics pipelines accepted a collection, if it is the last one. The
+// error wraps ErrStore; the next write that works makes up for it.
 func (l *Ledger) Acknowledge(ctx context.Context, number uint64) error {
 	return l.change(ctx, func() *record { return l.acknowledge(number) })
 }
@@ -405,19 +359,17 @@ type Stats struct {
 	Metrics []MetricStats        // in the order of Options.Metrics
 }
 
-// KindStats has the number of reports that are remembered, and of those that were evicted before
-// their TTL.
+// KindStats has the numbers of reports of one kind.
 type KindStats struct {
 	Remembered int
-	Evicted    int64
+	Evicted    int64 // before their TTL
 }
 
-// MetricStats has the number of series, the overflow series included, and of the events counted in
-// that.
+// MetricStats has the numbers of one metric.
 type MetricStats struct {
 	Name       string
-	Series     int
-	Overflowed int64
+	Series     int   // with the overflow series
+	Overflowed int64 // events counted in the overflow series
 }
 
 // Stats returns the numbers of reports and series that are kept.

@@ -1,34 +1,47 @@
 package ledger
 
+import "time"
+
 // reportCache has the committed reports of one kind. The oldest are evicted when it is full.
 type reportCache struct {
 	outcomes map[ID]Outcome
-	// order has the reports in the order of their commits.
-	order []cachedReport
-	// evicted is the number of reports that were evicted before their time to live was over.
-	evicted int64
+	order    []cachedReport // in the order of their commits
+	evicted  int64          // reports that were evicted before their TTL
 }
 
 type cachedReport struct {
-	id ID
-	// committed is the time of the commit in nanoseconds since 1970.
-	committed int64
+	id        ID
+	committed int64 // in nanoseconds since 1970
 }
 
-// insert adds a report that is not cached yet.
-func (c *reportCache) insert(r *report, maxEntries int) {
-	if len(c.order) >= maxEntries {
-		c.removeOldest()
-		c.evicted++
+// remember caches a committed report, unless it is cached already.
+func (l *Ledger) remember(r *report) {
+	if !l.options.Deduplicate {
+		return
 	}
-	c.order = append(c.order, cachedReport{r.id, r.committed})
-	c.outcomes[r.id] = r.outcome
+	cache := l.reports[r.kind]
+	if cache == nil {
+		cache = &reportCache{outcomes: make(map[ID]Outcome)}
+		l.reports[r.kind] = cache
+	}
+	if cache.outcomes[r.id] != 0 {
+		return
+	}
+	if len(cache.order) >= l.options.MaxEntries {
+		cache.removeOldest()
+		cache.evicted++
+	}
+	cache.order = append(cache.order, cachedReport{r.id, r.committed})
+	cache.outcomes[r.id] = r.outcome
 }
 
-// expire removes the reports that were committed at the given time or before.
-func (c *reportCache) expire(until int64) {
-	for len(c.order) > 0 && c.order[0].committed <= until {
-		c.removeOldest()
+// expire forgets the reports that are older than the TTL.
+func (l *Ledger) expire(now time.Time) {
+	until := l.monotonic(now) - int64(l.options.TTL)
+	for _, cache := range l.reports {
+		for len(cache.order) > 0 && cache.order[0].committed <= until {
+			cache.removeOldest()
+		}
 	}
 }
 

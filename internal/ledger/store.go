@@ -19,8 +19,8 @@ import (
 type store interface {
 	// claim makes this run the owner. It is called first, and once.
 	claim(ctx context.Context) error
-	// load calls each with the records in the order of their commits.
-	load(ctx context.Context, each func(record []byte) error) error
+	// load calls apply with the records in the order of their commits.
+	load(ctx context.Context, apply func(*record)) error
 	// commit appends records, or replaces all others by them. After an error all of them may be
 	// there, now or later, or none. It fails with ErrReplaced if another run has claimed the store;
 	// without records that is all it finds out.
@@ -50,27 +50,21 @@ type owner struct {
 	Format  string `json:"format"`
 	Version int    `json:"version"`
 	Epoch   uint64 `json:"epoch"`
-	// Run is random, and differs between runs that claim the same epoch.
-	Run string `json:"run"`
+	Run     string `json:"run"` // random, so that it differs between runs that claim one epoch
 }
 
 type meta struct {
 	Generation uint64 `json:"generation"`
-	// Records is the number of records that were written together with this.
-	Records uint64 `json:"records"`
+	Records    uint64 `json:"records"` // how many were written together with this
 }
 
 // clientStore keeps records in a storage extension.
 type clientStore struct {
-	client storage.Client
-	// owner is the value of ownerKey while this run owns the store.
-	owner []byte
-	// current are the records of this run.
-	current generation
-	// attempted is how many records failed commits may have left in the generation after current.
-	attempted uint64
-	// previous are the records of the run before, until they are deleted.
-	previous *generation
+	client    storage.Client
+	owner     []byte      // the value of ownerKey while this run owns the store
+	current   generation  // the records of this run
+	attempted uint64      // how many records failed commits may have left in the next generation
+	previous  *generation // the records of the run before, until they are deleted
 }
 
 // generation is a sequence of records. One at next may be there after a commit that failed.
@@ -118,8 +112,8 @@ func (s *clientStore) claim(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		epoch := max(s.current.epoch, last.Epoch) + 1
-		s.owner, err = marshal(owner{Format: format, Version: version, Epoch: epoch, Run: rand.Text()})
+		s.current.epoch = max(s.current.epoch, last.Epoch) + 1
+		s.owner, err = marshal(owner{Format: format, Version: version, Epoch: s.current.epoch, Run: rand.Text()})
 		if err != nil {
 			return err
 		}
@@ -127,7 +121,6 @@ func (s *clientStore) claim(ctx context.Context) error {
 		if err := s.batch(ctx, replaced, storage.SetOperation(ownerKey, s.owner)); err != nil {
 			return err
 		}
-		s.current.epoch = epoch
 		if bytes.Equal(replaced.Value, current) {
 			return nil
 		}
@@ -136,7 +129,7 @@ func (s *clientStore) claim(ctx context.Context) error {
 		if last, err = decodeOwner(replaced.Value); err != nil {
 			return err
 		}
-		s.current.epoch = max(epoch, last.Epoch)
+		s.current.epoch = max(s.current.epoch, last.Epoch)
 	}
 	return errContended
 }
@@ -165,7 +158,7 @@ func (s *clientStore) expectEmpty(ctx context.Context) error {
 	return walker.Walk(ctx, func(string, []byte) ([]*storage.Operation, error) { return nil, errForeign })
 }
 
-func (s *clientStore) load(ctx context.Context, each func([]byte) error) error {
+func (s *clientStore) load(ctx context.Context, apply func(*record)) error {
 	// A run that ended before its first commit has no meta.
 	for epoch := s.current.epoch - 1; epoch > 0; epoch-- {
 		content, err := s.get(ctx, metaKey(epoch))
@@ -180,13 +173,13 @@ func (s *clientStore) load(ctx context.Context, each func([]byte) error) error {
 			return corrupt(metaKey(epoch), err)
 		}
 		s.previous = &generation{epoch: epoch, number: m.Generation}
-		return s.loadRecords(ctx, s.previous, m.Records, each)
+		return s.loadRecords(ctx, s.previous, m.Records, apply)
 	}
 	return nil
 }
 
 // loadRecords reads a generation of at least so many records, and sets its next.
-func (s *clientStore) loadRecords(ctx context.Context, g *generation, atLeast uint64, each func([]byte) error) error {
+func (s *clientStore) loadRecords(ctx context.Context, g *generation, atLeast uint64, apply func(*record)) error {
 	for ended := false; !ended; {
 		ops := make([]*storage.Operation, maxBatch)
 		for i := range ops {
@@ -204,12 +197,14 @@ func (s *clientStore) loadRecords(ctx context.Context, g *generation, atLeast ui
 				return corrupt(op.Key, errMissing)
 			}
 			content, err := withoutChecksum(op.Value)
-			if err == nil {
-				err = each(content)
-			}
 			if err != nil {
 				return corrupt(op.Key, err)
 			}
+			r, err := decodeRecord(content)
+			if err != nil {
+				return corrupt(op.Key, err)
+			}
+			apply(r)
 			g.next++
 		}
 	}
