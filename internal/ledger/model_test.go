@@ -75,7 +75,7 @@ type modelReport struct {
 	uncertain bool
 	// exported is how often the pipelines accepted it, allowed how often they may.
 	exported, allowed int
-	committed           time.Time // or tried to be
+	committed         time.Time // or tried to be
 }
 
 func newModel(t *testing.T, seed uint64, stats *modelStats) *model {

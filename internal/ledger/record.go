@@ -44,8 +44,8 @@ const (
 // seriesState is what is kept of a series.
 type seriesState struct {
 	value int64
-	// acknowledged is the part of value that the metrics pipelines accepted,
-	// zeroAcknowledged whether they accepted its first point, which is a zero.
+	// acknowledged is the part of value that the metrics pipelines accepted, zeroAcknowledged
+	// whether they accepted its first point, which is a zero.
 	acknowledged     int64
 	zeroAcknowledged bool
 	// start is a time when the series was zero, zeroTime that of its first point, counted that of

@@ -10,10 +10,8 @@ import (
 
 // limits say when a checkpoint is due and how large its records are.
 type limits struct {
-	// journal is the number of bytes that may be appended, unless the last checkpoint took more.
-	journal int
-	// chunk is the number of reports and series in a record. Large records fragment a store.
-	chunk int
+	journal int // bytes that may be appended, unless the last checkpoint was larger
+	chunk   int // reports and series in a record, because large records fragment a store
 }
 
 var defaultLimits = limits{journal: 1 << 20, chunk: 512}
@@ -34,29 +32,24 @@ type writeRequest struct {
 
 // writer persists records in one goroutine.
 type writer struct {
-	ledger *Ledger
-	store  store
-	limits limits
-	// wake is signaled when queue or closing has changed.
-	wake *sync.Cond
-	// closed is closed when the goroutine has ended, after closeErr is set.
-	closed   chan struct{}
+	ledger   *Ledger
+	store    store
+	limits   limits
+	wake     *sync.Cond    // is signaled when queue or closing has changed
+	closed   chan struct{} // is closed when the goroutine has ended, after closeErr is set
 	closeErr error
-	// health is locked while Options.Health is called.
-	health sync.Mutex
+	health   sync.Mutex // is locked while Options.Health is called
 
 	// The ledger's lock guards these.
 	queue            []*writeRequest
 	closing, failing bool
 
 	// Only the goroutine uses the rest. entries and applied are what has to be persisted.
-	entries []Entry
-	applied record
-	// replaced is the error of a store that another run has claimed.
-	replaced error
-	// journalSize is the number of bytes since the last checkpoint, checkpointSize how many that
-	// took.
-	journalSize, checkpointSize int
+	entries        []Entry
+	applied        record
+	replaced       error // of a store that another run has claimed
+	journalSize    int   // bytes since the last checkpoint
+	checkpointSize int   // bytes of the last checkpoint
 }
 
 // enqueue returns a channel that receives the outcome. The ledger's lock must be held.
