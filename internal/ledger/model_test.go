@@ -18,8 +18,10 @@ import (
 //
 //   - what was acknowledged is counted once, and known for as long as TTL and MaxEntries say;
 //   - what was not acknowledged is counted at most once;
-//   - a log record is exported once, and once more for each crash before its commit was known to work;
-//   - a backend of totals sees no value go back and each series start with zero, and its sum is exact;
+//   - a log record is exported once, and once more for each crash before its commit was known to
+//     work;
+//   - a backend of totals sees no value go back and each series start with zero, and its sum is
+//     exact;
 //   - a backend of deltas is exact, but for those it accepted whose acknowledgement a crash lost.
 //
 // In the end everything is sent again until it is acknowledged.
