@@ -287,6 +287,9 @@ func TestUnusableStoreIsLeftAlone(t *testing.T) {
 			last := len(value) - 1
 			return value[:last] + string(value[last]^1)
 		}, "is corrupt: the checksum is wrong"},
+		"something else with a checksum": {"/00000000", func(string) string {
+			return string(withChecksum([]byte("hello")))
+		}, "is corrupt: it is no record"},
 		"no record": {"/00000000", nil, "is corrupt: it is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
