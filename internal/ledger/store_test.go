@@ -169,10 +169,10 @@ func TestStoreHangs(t *testing.T) {
 		time.Sleep(stallTimeout)
 		synctest.Wait()
 		require.Equal(t, []error{errStalled}, health)
-		began := time.Now()
+		start := time.Now()
 		_, err = send(t.Context(), l, 3, "a")
 		require.ErrorIs(t, err, errStalled)
-		assert.Equal(t, s.WaitTimeout, time.Since(began))
+		assert.Equal(t, s.WaitTimeout, time.Since(start))
 		assert.Equal(t, []int64{0}, values(collect(t, l)))
 
 		queued := make(chan error)
