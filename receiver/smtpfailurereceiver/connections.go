@@ -26,6 +26,9 @@ const (
 	headerCost, bodyCost = 10, 2
 	// sameCost is the difference between two connections that is ignored: good requests stay below.
 	sameCost = 128 << 10
+
+	// closingDelay is how long a read waits while closed connections take much memory.
+	closingDelay = 50 * time.Millisecond
 )
 
 // http2Limits bound what the server holds for a connection with HTTP/2.
@@ -44,10 +47,11 @@ type connections struct {
 	max, base int
 	onClose   func()
 
-	mu   sync.Mutex
-	used int
-	next int // the number of the next connection
-	open map[*connection]struct{}
+	mu      sync.Mutex
+	used    int // by open connections
+	closing int // by closed ones that the server has not ended yet
+	next    int // the number of the next connection
+	open    map[*connection]struct{}
 }
 
 // connection is one of them, whose lock guards the fields.
@@ -56,7 +60,8 @@ type connection struct {
 
 	all    *connections
 	number int
-	sent   int // bytes since the last request that was read to its end
+	sent   int  // bytes since the last request that was read to its end
+	closed bool // but not ended
 }
 
 func newConnections(maxBody int64) *connections {
@@ -96,14 +101,23 @@ func (l countingListener) Accept() (net.Conn, error) {
 	return counted, nil
 }
 
-// Read implements net.Conn.
+// Read implements net.Conn. It slows down while connections are closed faster than they end.
 func (c *connection) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	c.all.mu.Lock()
-	defer c.all.mu.Unlock()
-	c.setSent(c.sent + n)
-	c.all.evict()
+	if c.all.countRead(c, n) && err == nil {
+		time.Sleep(closingDelay)
+	}
 	return n, err
+}
+
+// countRead counts what a connection has sent, and reports whether much memory is still taken by
+// connections that were closed.
+func (c *connections) countRead(conn *connection, n int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	conn.setSent(conn.sent + n)
+	c.evict()
+	return c.closing > c.max/8
 }
 
 // Close implements net.Conn.
@@ -118,6 +132,8 @@ func (c *connection) close() error {
 	if _, ok := c.all.open[c]; ok {
 		delete(c.all.open, c)
 		c.all.used -= c.all.cost(c.sent)
+		c.all.closing += c.all.cost(c.sent)
+		c.closed = true
 	}
 	return c.Conn.Close()
 }
@@ -149,19 +165,37 @@ func (c *connections) evict() {
 
 // done records that all requests of a connection were read to their end.
 func (c *connections) done(conn net.Conn) {
-	if tlsConn, ok := conn.(*tls.Conn); ok {
-		conn = tlsConn.NetConn()
-	}
-	if counted, ok := conn.(*connection); ok {
+	if counted := countedOf(conn); counted != nil {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		counted.setSent(0)
 	}
 }
 
+// end records that the server has nothing of a connection any more.
+func (c *connections) end(conn net.Conn) {
+	if counted := countedOf(conn); counted != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if counted.closed {
+			counted.closed = false
+			c.closing -= c.cost(counted.sent)
+		}
+	}
+}
+
+// countedOf returns the connection below TLS, if any, or nil if it is not counted.
+func countedOf(conn net.Conn) *connection {
+	if tlsConn, ok := conn.(*tls.Conn); ok {
+		conn = tlsConn.NetConn()
+	}
+	counted, _ := conn.(*connection)
+	return counted
+}
+
 type connectionKey struct{}
 
-// limit sets the limits of a server, and has it call done for idle connections.
+// limit sets the limits of a server, and has it say what becomes of connections.
 func (c *connections) limit(server *http.Server) {
 	server.MaxHeaderBytes = maxHeaderBytes
 	server.HTTP2 = &http2Limits
@@ -169,8 +203,11 @@ func (c *connections) limit(server *http.Server) {
 		return context.WithValue(ctx, connectionKey{}, conn)
 	}
 	server.ConnState = func(conn net.Conn, state http.ConnState) {
-		if state == http.StateIdle {
+		switch state {
+		case http.StateIdle:
 			c.done(conn)
+		case http.StateClosed:
+			c.end(conn)
 		}
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -160,24 +162,38 @@ func TestConnectionsWithUnreadRequestsAreClosed(t *testing.T) {
 	assert.Equal(t, http.StatusOK, statusFrom(t, small))
 }
 
-func TestConnectionCosts(t *testing.T) {
+func TestConnectionCosts(t *testing.T) { synctest.Test(t, testConnectionCosts) }
+
+func testConnectionCosts(t *testing.T) {
 	c := newConnections(0)
 	c.max = 8 * plainCost
-	ours, theirs := net.Pipe()
-	listener := countingListener{listenerFunc(func() (net.Conn, error) { return ours, nil }), c}
+	var theirs net.Conn // the other end of the last one
+	listener := countingListener{listenerFunc(func() (ours net.Conn, err error) {
+		ours, theirs = net.Pipe()
+		return ours, nil
+	}), c}
 	var all []*connection
 	for range 8 {
 		conn, err := listener.Accept()
 		require.NoError(t, err)
 		all = append(all, conn.(*connection))
 	}
-	go func() { _, _ = theirs.Write(make([]byte, 100)) }()
-	_, err := all[7].Read(make([]byte, 100))
-	require.NoError(t, err)
+	// read reads 100 bytes and returns how long that takes.
+	read := func(conn *connection) time.Duration {
+		began := time.Now()
+		go func() { _, _ = theirs.Write(make([]byte, 100)) }()
+		_, err := conn.Read(make([]byte, 100))
+		require.NoError(t, err)
+		return time.Since(began)
+	}
+	assert.Equal(t, closingDelay, read(all[7]), "two were closed that have not ended")
 	assert.NotContains(t, c.open, all[0], "100 bytes make no difference, so the oldest are closed")
 	assert.NotContains(t, c.open, all[1])
 	assert.Len(t, c.open, 6)
 	assert.Equal(t, 6*plainCost+100*headerCost, c.used)
+	c.end(all[0])
+	assert.Zero(t, read(all[7]))
+	assert.Equal(t, 6*plainCost+200*headerCost, c.used)
 
 	c.done(all[7])
 	assert.Equal(t, 6*plainCost, c.used)
@@ -186,6 +202,13 @@ func TestConnectionCosts(t *testing.T) {
 	assert.Equal(t, 5*plainCost, c.used)
 	c.done(all[7])
 	assert.Equal(t, 5*plainCost, c.used, "it is closed")
+	for _, conn := range all {
+		_ = conn.Close()
+		c.end(conn)
+		c.end(conn)
+	}
+	assert.Zero(t, c.used)
+	assert.Zero(t, c.closing)
 }
 
 // listenerFunc is a listener that accepts what a function returns.
