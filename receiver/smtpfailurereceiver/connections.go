@@ -28,7 +28,7 @@ const (
 	sameCost = 128 << 10
 
 	// closingDelay is how long a read waits while closed connections take much memory.
-	closingDelay = 50 * time.Millisecond
+	closingDelay = 100 * time.Millisecond
 )
 
 // http2Limits bound what the server holds for a connection with HTTP/2.
