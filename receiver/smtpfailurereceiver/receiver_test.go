@@ -210,11 +210,11 @@ func TestShutdownWaitsForAFlushUntilItsDeadline(t *testing.T) {
 func TestShutdownFinishesRequestsInFlight(t *testing.T) {
 	logs, arrived, release := blockingLogs()
 	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs = logs })
-	answered := make(chan int, 1)
+	status := make(chan int, 1)
 	go func() {
 		response, err := do(http.DefaultClient, newForm(context.WithoutCancel(t.Context()), run.url(), "id=1"))
 		assert.NoError(t, err)
-		answered <- response.status
+		status <- response.status
 	}()
 	<-arrived
 	shut := make(chan error, 1)
@@ -229,7 +229,7 @@ func TestShutdownFinishesRequestsInFlight(t *testing.T) {
 		return err != nil
 	}, testTimeout, time.Millisecond, "new connections are refused")
 	close(release)
-	assert.Equal(t, http.StatusOK, <-answered)
+	assert.Equal(t, http.StatusOK, <-status)
 	require.NoError(t, <-shut)
 	assert.Equal(t, map[string]int64{failuresMetric: 1}, totals(run.metrics))
 }

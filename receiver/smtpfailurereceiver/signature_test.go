@@ -237,9 +237,9 @@ func TestBodyIsReadOnlyWithAValidSignature(t *testing.T) {
 	_, err = io.WriteString(first, chunked.Head())
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return len(run.receiver.unverified) == 1 }, testTimeout, time.Millisecond)
-	answer := exchangeRaw(t, address, []byte(chunked.Head()))
-	assert.Contains(t, answer, "503 Service Unavailable")
-	assert.Contains(t, answer, "Retry-After: "+retryAfter)
+	overloaded := exchangeRaw(t, address, []byte(chunked.Head()))
+	assert.Contains(t, overloaded, "503 Service Unavailable")
+	assert.Contains(t, overloaded, "Retry-After: "+retryAfter)
 	assert.Equal(t, "1", run.count(t, requests("overloaded", 503)))
 
 	_, err = io.WriteString(first, strings.TrimPrefix(chunked.Raw(), chunked.Head()))

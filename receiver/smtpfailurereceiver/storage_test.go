@@ -151,14 +151,14 @@ func TestCopiesInFlight(t *testing.T) {
 	run := startRun(t, defaultConfig(), func(r *smtpFailureReceiver) { r.logs, r.waitTimeout = logs, time.Millisecond })
 	var first sync.WaitGroup
 	first.Go(func() {
-		answer, err := do(http.DefaultClient, newForm(context.WithoutCancel(t.Context()), run.url(), "id=1"))
+		response, err := do(http.DefaultClient, newForm(context.WithoutCancel(t.Context()), run.url(), "id=1"))
 		assert.NoError(t, err) //nolint:testifylint // this is not the goroutine of the test
-		assert.Equal(t, http.StatusOK, answer.status)
+		assert.Equal(t, http.StatusOK, response.status)
 	})
 	<-arrived
-	answer := run.post(t, "id=1")
-	assert.Equal(t, http.StatusServiceUnavailable, answer.status)
-	assert.Equal(t, retryAfter, answer.header.Get("Retry-After"))
+	response := run.post(t, "id=1")
+	assert.Equal(t, http.StatusServiceUnavailable, response.status)
+	assert.Equal(t, retryAfter, response.header.Get("Retry-After"))
 	assert.Equal(t, "1", run.count(t, requests("in_flight", 503)))
 	close(release)
 	first.Wait()
@@ -203,9 +203,9 @@ func TestStoreFailsAndWorksAgain(t *testing.T) {
 
 	host.broken.Store(true)
 	for i := 2; i < 5; i++ {
-		answer := run.post(t, "id="+strconv.Itoa(i))
-		assert.Equal(t, http.StatusServiceUnavailable, answer.status)
-		assert.Equal(t, retryAfter, answer.header.Get("Retry-After"))
+		response := run.post(t, "id="+strconv.Itoa(i))
+		assert.Equal(t, http.StatusServiceUnavailable, response.status)
+		assert.Equal(t, retryAfter, response.header.Get("Retry-After"))
 	}
 	assert.Equal(t, http.StatusOK, run.post(t, "id=1").status, "what is known is known without the store")
 	assert.Equal(t, "3", run.count(t, requests("store_unavailable", 503)))

@@ -228,8 +228,8 @@ func TestRedaction(t *testing.T) {
 	kept, all := text(ours)
 	assert.Equal(t, "jane@example.com", kept.record["email.recipient.address"])
 	assert.Contains(t, all, "is unknown")
-	told, redacted := text(theirs)
-	assert.Equal(t, "recipient_unknown", told.record["error.type"])
+	left, redacted := text(theirs)
+	assert.Equal(t, "recipient_unknown", left.record["error.type"])
 	uid, _ := kept.record["log.record.uid"].(string)
 	for _, private := range []string{"jane", "redacted-1", "newsletter", "is unknown", uid} {
 		assert.NotContains(t, redacted, private)
